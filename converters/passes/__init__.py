@@ -1,0 +1,1 @@
+"""Exact ONNX -> ONNX rewrites, one per file."""

@@ -1,0 +1,61 @@
+"""The command line: one small file per command, imported only when it is called."""
+
+import importlib
+import sys
+
+import click
+
+from edgesr import __version__
+from edgesr.errors import EdgeSRError
+
+#: Command name -> (module that holds it as `command`, one line for `edgesr --help`).
+_COMMANDS: dict[str, tuple[str, str]] = {
+    "convert": ("edgesr.cli.convert", "Convert a checkpoint to a .tflite, proven equal to it."),
+    "inspect": ("edgesr.cli.inspect", "Show what is in a .tflite and whether a GPU takes it."),
+    "models": ("edgesr.cli.models", "List the networks that can be converted."),
+    "upscale": ("edgesr.cli.upscale", "Upscale pictures with a .tflite."),
+    "verify": ("edgesr.cli.verify", "Prove a .tflite equal to its PyTorch checkpoint."),
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports a command's module only when that command runs, so that `--help` stays fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        return importlib.import_module(_COMMANDS[cmd_name][0]).command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands from the table above, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _COMMANDS[name][1]) for name in self.list_commands(ctx)])
+
+
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Example: edgesr convert --model rtc --fp16",
+)
+@click.version_option(__version__, prog_name="edgesr")
+def cli() -> None:
+    """From a PyTorch super-resolution checkpoint to a .tflite that a phone's GPU runs whole."""
+
+
+def main() -> None:
+    """Run the CLI; every expected error ends as one line on stderr and a non-zero status."""
+    try:
+        status = cli.main(standalone_mode=False)
+    except EdgeSRError as error:
+        click.echo(f"edgesr: error: {error}", err=True)
+        sys.exit(1)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("edgesr: interrupted; nothing was written", err=True)
+        sys.exit(130)
+    sys.exit(status if isinstance(status, int) else 0)

@@ -1,0 +1,205 @@
+"""One face over the LiteRT runtime: a fixed-size super-resolution `.tflite`, ready to run.
+
+Backends: `cpu` computes as the file says; `cpu-fp16` computes every operator in FP16, as a phone's
+GPU does by default (XNNPACK's FORCE_FP16).
+"""
+
+import contextlib
+import enum
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgesr.errors import ModelFileError
+
+Float32Array = NDArray[np.float32]
+
+_XNNPACK_FORCE_FP16 = 4  # XNNPACK's XNN_FLAG_FORCE_FP16_INFERENCE
+_TFLITE_IDENTIFIER = b"TFL3"
+
+
+class Backend(enum.StrEnum):
+    """What computes."""
+
+    CPU = "cpu"
+    CPU_FP16 = "cpu-fp16"
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """The fixed sizes of a super-resolution file, height before width.
+
+    Attributes:
+        height: Rows of the input.
+        width: Columns of the input.
+        scale: Output rows per input row, and columns per column.
+    """
+
+    height: int
+    width: int
+    scale: int
+
+
+class Runner(Protocol):
+    """A loaded `.tflite`."""
+
+    shape: ModelShape
+
+    def run(self, lr_nhwc: Float32Array) -> Float32Array:
+        """Upscale one picture.
+
+        Args:
+            lr_nhwc: RGB, 1 x height x width x 3, float32 in [0, 1].
+
+        Returns:
+            RGB, 1 x (scale height) x (scale width) x 3, float32, about [0, 1] but not clipped.
+            The array may be a view of the runtime's memory: it holds until the next `run`.
+        """
+        ...
+
+
+def open_model(path: Path, backend: Backend = Backend.CPU, *, threads: int | None = None) -> Runner:
+    """Load a super-resolution `.tflite`.
+
+    Args:
+        path: The file.
+        backend: What is to compute.
+        threads: CPU threads; by default all that this process may use.
+
+    Raises:
+        ModelFileError: The file is missing, not a `.tflite`, truncated, or not a super-resolution
+            model (one NHWC RGB float32 input, one such output a whole number of times as large).
+    """
+    content = read_model_bytes(path)
+    count = threads or available_threads()
+    with _native_errors(path):
+        if backend is Backend.CPU:
+            return _InterpreterRunner(path, content, count)
+        return _CompiledRunner(path, content, count)
+
+
+def available_threads() -> int:
+    """The number of CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def read_model_bytes(path: Path) -> bytes:
+    """Read a `.tflite`, checking no more than that it may be one.
+
+    Raises:
+        ModelFileError: The file is missing, unreadable, or lacks the TFLite identifier.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
+    if content[4:8] != _TFLITE_IDENTIFIER:
+        raise ModelFileError(
+            f"{path} is not a .tflite file (got {len(content)} bytes without the TFL3 identifier); "
+            "make one with `edgesr convert`"
+        )
+    return content
+
+
+def sr_shape(path: Path, input_shape: list[int], output_shape: list[int]) -> ModelShape:
+    """The sizes of a super-resolution file from its tensors' NHWC shapes.
+
+    Raises:
+        ModelFileError: The shapes are not those of one fixed-size RGB super-resolution model.
+    """
+    problem = f"{path} is not a super-resolution model: "
+    for name, shape in (("input", input_shape), ("output", output_shape)):
+        if len(shape) != 4 or shape[0] != 1 or shape[3] != 3 or min(shape) < 1:
+            raise ModelFileError(f"{problem}{name} shape {shape}, allowed [1, height, width, 3]")
+    (_, height, width, _), (_, out_height, out_width, _) = input_shape, output_shape
+    scale = out_height // height
+    if scale < 1 or (out_height, out_width) != (scale * height, scale * width):
+        raise ModelFileError(
+            f"{problem}output {out_height}x{out_width} is no whole multiple of {height}x{width}"
+        )
+    return ModelShape(height, width, scale)
+
+
+@contextlib.contextmanager
+def _native_errors(path: Path) -> Iterator[None]:
+    """The bindings raise bare ValueError and RuntimeError for files they cannot take."""
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
+        raise ModelFileError(f"LiteRT cannot load {path}: {reason}") from error
+
+
+class _InterpreterRunner:
+    """The classic interpreter with XNNPACK: what the file says, in FP32 arithmetic."""
+
+    def __init__(self, path: Path, content: bytes, threads: int) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        self._interpreter: Any = Interpreter(model_content=content, num_threads=threads)
+        inputs = self._interpreter.get_input_details()
+        outputs = self._interpreter.get_output_details()
+        _check_float_pair(path, inputs, outputs)
+        self.shape = sr_shape(path, inputs[0]["shape"].tolist(), outputs[0]["shape"].tolist())
+        self._interpreter.allocate_tensors()
+        self._input = self._interpreter.tensor(inputs[0]["index"])
+        self._output = self._interpreter.tensor(outputs[0]["index"])
+
+    def run(self, lr_nhwc: Float32Array) -> Float32Array:
+        # Views must not be alive during invoke, hence the calls here and not in __init__.
+        np.copyto(self._input(), lr_nhwc)
+        self._interpreter.invoke()
+        return self._output()
+
+
+def _check_float_pair(path: Path, inputs: list[Any], outputs: list[Any]) -> None:
+    """One float32 tensor in, one out."""
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ModelFileError(
+            f"{path} is not a super-resolution model: {len(inputs)} inputs and {len(outputs)} "
+            "outputs, allowed one of each"
+        )
+    for name, detail in (("input", inputs[0]), ("output", outputs[0])):
+        if detail["dtype"] is not np.float32:
+            got = np.dtype(detail["dtype"]).name
+            raise ModelFileError(f"{path}: {name} of type {got}, allowed float32")
+
+
+class _CompiledRunner:
+    """LiteRT's CompiledModel on the CPU with every operator forced to FP16 arithmetic."""
+
+    def __init__(self, path: Path, content: bytes, threads: int) -> None:
+        # The classic interpreter reads shapes and types; CompiledModel alone tells too little.
+        self.shape = _InterpreterRunner(path, content, 1).shape
+        self._content = content  # the compiled model may read weights from it: keep it alive
+        self._model: Any = _compile_cpu(content, threads)
+        self._inputs: Any = self._model.create_input_buffers(0)
+        self._outputs: Any = self._model.create_output_buffers(0)
+
+    def run(self, lr_nhwc: Float32Array) -> Float32Array:
+        self._inputs[0].write(np.ascontiguousarray(lr_nhwc, dtype=np.float32))
+        self._model.run_by_index(0, self._inputs, self._outputs)
+        scale, height, width = self.shape.scale, self.shape.height, self.shape.width
+        count = scale * height * scale * width * 3
+        flat = self._outputs[0].read(count, np.float32)
+        return flat.reshape(1, scale * height, scale * width, 3)
+
+
+def _compile_cpu(content: bytes, threads: int) -> Any:  # noqa: ANN401 - the binding has no types
+    from ai_edge_litert.compiled_model import CompiledModel
+    from ai_edge_litert.cpu_options import CpuOptions
+    from ai_edge_litert.hardware_accelerator import HardwareAccelerator
+    from ai_edge_litert.options import Options
+
+    return CompiledModel.from_buffer(
+        content,
+        options=Options(
+            hardware_accelerators=HardwareAccelerator.CPU,
+            cpu_options=CpuOptions(num_threads=threads, xnnpack_flags=_XNNPACK_FORCE_FP16),
+        ),
+    )
