@@ -1,0 +1,37 @@
+"""What the tests share: the folder of pictures and checkpoints, seeds, hypothesis settings."""
+
+import os
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+# Under CI two cores are shared with other work: a slow example is no failure.
+settings.register_profile("edgesr", deadline=None, max_examples=25, derandomize=True)
+settings.load_profile("edgesr")
+
+_ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Every test draws the same random numbers, whatever ran before it."""
+    random.seed(0)
+    np.random.seed(0)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of published checkpoints and real pictures, which is no part of the project.
+
+    Absent, the test is skipped; with EDGESR_REQUIRE_SHARED=1, as in CI, it fails instead.
+    """
+    folder = Path(os.environ.get("EDGESR_SHARED", _ROOT / ".." / "shared")).resolve()
+    if not (folder / "reference").is_dir():
+        message = f"EDGESR_SHARED: no folder reference/ in {folder}"
+        if os.environ.get("EDGESR_REQUIRE_SHARED") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
+    return folder
