@@ -1,0 +1,43 @@
+"""A progress bar on stderr for anything that takes an `edgesr.progress.ProgressCallback`."""
+
+import contextlib
+from collections.abc import Generator
+
+from edgesr.progress import ProgressCallback, silent
+
+
+@contextlib.contextmanager
+def progress_bar() -> Generator[ProgressCallback]:
+    """Draw one line per stage on stderr while the block runs; draw nothing where nobody looks.
+
+    Nobody looks when stderr is no terminal (a file, a pipe, CI): then the callback is
+    `edgesr.progress.silent`. The lines disappear when the block ends, so that what a command says
+    on stdout and stderr is the same with a terminal and without. What is written to stderr inside
+    the block (`click.echo(..., err=True)`) appears above the bar.
+
+    Yields:
+        The callback. A stage may be reported again from its beginning (tiles of the next picture):
+        its line starts anew. A total of 0 means unknown and pulses.
+    """
+    from rich import progress as rp
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_interactive:
+        yield silent
+        return
+    columns = (
+        rp.TextColumn("{task.description}"),
+        rp.BarColumn(),
+        rp.MofNCompleteColumn(),
+        rp.TimeElapsedColumn(),
+    )
+    tasks: dict[str, rp.TaskID] = {}
+    with rp.Progress(*columns, console=console, transient=True, refresh_per_second=5) as bar:
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=None)
+            bar.update(tasks[stage], completed=done, total=total or None)
+
+        yield report
