@@ -8,6 +8,10 @@ class EdgeSRError(Exception):
     """Base of every error that edgesr raises for bad input or a failed check."""
 
 
+class ArchitectureError(EdgeSRError):
+    """No architecture has that name or scale, or it has not the form that was asked for."""
+
+
 class CheckpointError(EdgeSRError):
     """A checkpoint cannot be read, is unsafe to read, or holds unusable weights."""
 

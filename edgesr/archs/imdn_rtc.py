@@ -8,6 +8,8 @@ published checkpoint (`model.0`, `model.1.sub.{0-4}.c1..c5`, `model.1.sub.5`, `m
 import torch
 from torch import Tensor, nn
 
+from edgesr.errors import ArchitectureError
+
 _SLOPE = 0.05
 
 
@@ -70,3 +72,14 @@ class IMDNRTC(nn.Module):
     def forward(self, lr_nchw: Tensor) -> Tensor:
         """Upscale: N x 3 x H x W in [0, 1] to N x 3 x (scale H) x (scale W), not clipped."""
         return self.model(lr_nchw)
+
+
+def imdn_rtc(*, training_form: bool = False) -> IMDNRTC:
+    """Build the published IMDN_RTC: 12 channels, five blocks, scale 2; RGB in [0, 1].
+
+    Raises:
+        ArchitectureError: `training_form` is asked for; the network is trained as it runs.
+    """
+    if training_form:
+        raise ArchitectureError("imdn-rtc has no training form: it trains as it runs; use it plain")
+    return IMDNRTC()
