@@ -3,7 +3,7 @@
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from edgesr.errors import OutputError
@@ -25,7 +25,7 @@ def check_writable(target: Path, *, overwrite: bool) -> None:
 
 
 @contextlib.contextmanager
-def atomic_outputs(targets: Sequence[Path], *, overwrite: bool = False) -> Iterator[list[Path]]:
+def atomic_outputs(targets: Sequence[Path], *, overwrite: bool = False) -> Generator[list[Path]]:
     """Give one temporary path per target; move all into place when the block ends without error.
 
     The temporary files lie in the targets' own folders, so that the move is a rename. They keep
@@ -71,7 +71,7 @@ def _rename_all(sources: Sequence[Path], targets: Sequence[Path]) -> None:
 
 
 @contextlib.contextmanager
-def _os_errors(target: Path) -> Iterator[None]:
+def _os_errors(target: Path) -> Generator[None]:
     """Turn the operating system's refusal to write `target` into one clear line."""
     try:
         yield

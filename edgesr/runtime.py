@@ -7,7 +7,7 @@ GPU does by default (XNNPACK's FORCE_FP16).
 import contextlib
 import enum
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -126,7 +126,7 @@ def sr_shape(path: Path, input_shape: list[int], output_shape: list[int]) -> Mod
 
 
 @contextlib.contextmanager
-def _native_errors(path: Path) -> Iterator[None]:
+def _native_errors(path: Path) -> Generator[None]:
     """The bindings raise bare ValueError and RuntimeError for files they cannot take."""
     try:
         yield

@@ -1,0 +1,194 @@
+"""A small editable view of an ONNX graph: what the exact passes work on."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper, shape_inference
+
+from edgesr.errors import ConversionError
+
+Weight = NDArray[Any]
+
+_DOMAINS = ("", "ai.onnx")
+
+
+@dataclass(eq=False)
+class Node:
+    """One operator.
+
+    Attributes:
+        op: ONNX operator type.
+        inputs: Names of the tensors it reads; an omitted optional input is "".
+        outputs: Names of the tensors it makes.
+        attributes: Its attributes as Python values.
+    """
+
+    op: str
+    inputs: list[str]
+    outputs: list[str]
+    attributes: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def output(self) -> str:
+        """The tensor made by an operator that makes one."""
+        return self.outputs[0]
+
+
+class Graph:
+    """An ONNX graph with static shapes, as plain lists and dictionaries.
+
+    Nodes stay in topological order: `to_model` sorts them, keeping the given order where it may.
+
+    Attributes:
+        nodes: The operators.
+        weights: Constant tensors by name; `Constant` operators are among them.
+        input: Name of the one tensor fed from outside.
+        output: Name of the one tensor handed out.
+    """
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        """Read `model`, which is not changed.
+
+        Raises:
+            ConversionError: The graph has several inputs or outputs, a dynamic shape, or operators
+                of a foreign domain.
+        """
+        graph = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
+        self._model = model
+        self.weights: dict[str, Weight] = {
+            i.name: numpy_helper.to_array(i) for i in graph.initializer
+        }
+        self.nodes: list[Node] = []
+        for proto in graph.node:
+            self._read_node(proto)
+        inputs = [i.name for i in graph.input if i.name not in self.weights]
+        outputs = [o.name for o in graph.output]
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise ConversionError(
+                f"got a graph with inputs {inputs} and outputs {outputs}; allowed is one of each"
+            )
+        self.input, self.output = inputs[0], outputs[0]
+        self._shapes = _static_shapes(graph)
+        self._next_name = 0
+
+    def _read_node(self, proto: onnx.NodeProto) -> None:
+        if proto.domain not in _DOMAINS:
+            raise ConversionError(f"operator {proto.domain}.{proto.op_type} is no standard ONNX")
+        attributes = {a.name: helper.get_attribute_value(a) for a in proto.attribute}
+        if proto.op_type == "Constant" and "value" in attributes:
+            self.weights[proto.output[0]] = numpy_helper.to_array(attributes["value"])
+        else:
+            node = Node(proto.op_type, list(proto.input), list(proto.output), attributes)
+            self.nodes.append(node)
+
+    def shape(self, tensor: str) -> tuple[int, ...]:
+        """The static shape of a tensor that the model had when it was read.
+
+        Raises:
+            ConversionError: The shape is unknown or dynamic.
+        """
+        if tensor in self.weights:
+            return self.weights[tensor].shape
+        if tensor not in self._shapes:
+            raise ConversionError(f"tensor {tensor} has no static shape; export at a fixed size")
+        return self._shapes[tensor]
+
+    def producer(self, tensor: str) -> Node | None:
+        """The operator that makes `tensor`, or None for an input or a constant."""
+        return next((n for n in self.nodes if tensor in n.outputs), None)
+
+    def consumers(self, tensor: str) -> list[Node]:
+        """The operators that read `tensor`."""
+        return [n for n in self.nodes if tensor in n.inputs]
+
+    def only_consumer(self, tensor: str) -> Node | None:
+        """The single operator that reads `tensor`, if nothing else does, the output included."""
+        readers = self.consumers(tensor)
+        if tensor == self.output or len(readers) != 1 or readers[0].inputs.count(tensor) != 1:
+            return None
+        return readers[0]
+
+    def fresh(self, like: str, shape: Sequence[int]) -> str:
+        """Announce a new tensor of the given shape and return its unused name."""
+        used = set(self._shapes) | set(self.weights)
+        while (name := f"{like}_{self._next_name}") in used:
+            self._next_name += 1
+        self._shapes[name] = tuple(shape)
+        return name
+
+    def add_weight(self, like: str, value: Weight) -> str:
+        """Add a constant and return its name."""
+        name = self.fresh(like, value.shape)
+        self.weights[name] = np.ascontiguousarray(value)
+        return name
+
+    def rename_uses(self, old: str, new: str) -> None:
+        """Make every reader of `old` read `new`; the graph's output counts as a reader."""
+        for node in self.nodes:
+            node.inputs = [new if name == old else name for name in node.inputs]
+        if self.output == old:
+            producer = self.producer(new)
+            if producer is None:
+                raise ConversionError("a graph whose output is its input cannot be rewritten")
+            # The output's name is part of the contract: the new tensor takes it over.
+            producer.outputs = [old if name == new else name for name in producer.outputs]
+            self.rename_uses(new, old)
+
+    def remove_dead(self) -> None:
+        """Drop operators and constants that nothing reads."""
+        needed = {self.output}
+        alive: list[Node] = []
+        for node in reversed(self.sorted_nodes()):
+            if needed.intersection(node.outputs):
+                alive.append(node)
+                needed.update(node.inputs)
+        self.nodes = alive[::-1]
+        self.weights = {name: value for name, value in self.weights.items() if name in needed}
+
+    def sorted_nodes(self) -> list[Node]:
+        """The operators, each as early as its inputs and its place in the list allow.
+
+        Raises:
+            ConversionError: The graph has a cycle, or reads a tensor that nothing makes.
+        """
+        known = {self.input, "", *self.weights}
+        left, result = list(self.nodes), list[Node]()
+        while left:
+            ready = next((n for n in left if known.issuperset(n.inputs)), None)
+            if ready is None:
+                raise ConversionError(f"operators {[n.op for n in left]} wait for each other")
+            left.remove(ready)
+            result.append(ready)
+            known.update(ready.outputs)
+        return result
+
+    def to_model(self) -> onnx.ModelProto:
+        """The graph as a checked ONNX model of the same opset, input and output."""
+        self.remove_dead()
+        model = copy.deepcopy(self._model)
+        graph = model.graph
+        for repeated in (graph.node, graph.initializer, graph.value_info):
+            del repeated[:]
+        for node in self.sorted_nodes():
+            name = f"{node.op}:{node.output}"
+            graph.node.append(
+                helper.make_node(node.op, node.inputs, node.outputs, name, **node.attributes)
+            )
+        graph.initializer.extend(numpy_helper.from_array(w, n) for n, w in self.weights.items())
+        onnx.checker.check_model(model, full_check=True)
+        return model
+
+
+def _static_shapes(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:
+    """Every tensor whose dimensions are all known."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for info in [*graph.input, *graph.output, *graph.value_info]:
+        dims = info.type.tensor_type.shape.dim
+        if all(d.HasField("dim_value") for d in dims):
+            shapes[info.name] = tuple(d.dim_value for d in dims)
+    return shapes

@@ -1,0 +1,172 @@
+"""The facts inside every `.tflite` that edgesr makes, and the manifest that lies beside it."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edgesr.errors import ModelFileError
+
+#: Name of the metadata entry inside the `.tflite` that holds the `Facts` as JSON.
+FACTS_ENTRY = "EDGESR_FACTS"
+
+
+class _Record(BaseModel):
+    """Unknown keys are errors: a typo must not pass as an absent fact."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Facts(_Record):
+    """What an app must know to use the file, and where its weights come from.
+
+    Attributes:
+        model: Name of the network.
+        scale: Upscaling factor.
+        height: Rows of the input.
+        width: Columns of the input.
+        layout: Order of the dimensions of input and output.
+        color: Order of the channels.
+        dtype: Type of input and output.
+        value_range: Smallest and largest value of input and output; the output is not clipped.
+        precision: Type of the stored weights.
+        receptive_radius: Pixels by which tiles must overlap on each inner side.
+        signature: Key of the signature.
+        input_name: The signature's input.
+        output_name: The signature's output.
+        weights_sha256: Digest of the weights' names, shapes and values, whatever held them.
+        weights_source: Where the weights come from.
+        weights_licence: The licence of the weights.
+        passes: The exact rewrites, in order.
+        tool_versions: Versions of what made the file.
+    """
+
+    schema_version: Literal[1] = 1
+    model: str
+    scale: int = Field(ge=1)
+    height: int = Field(ge=1)
+    width: int = Field(ge=1)
+    layout: Literal["NHWC"] = "NHWC"
+    color: Literal["RGB"] = "RGB"
+    dtype: Literal["float32"] = "float32"
+    value_range: tuple[float, float] = (0.0, 1.0)
+    precision: Literal["fp16", "fp32"]
+    receptive_radius: int = Field(ge=0)
+    signature: str = "serving_default"
+    input_name: str = "lr"
+    output_name: str = "hr"
+    weights_sha256: str
+    weights_source: str
+    weights_licence: str
+    passes: tuple[str, ...]
+    tool_versions: dict[str, str]
+
+
+class InputParity(_Record):
+    """How far a file is from PyTorch on one input.
+
+    Attributes:
+        input: Name of the input.
+        max_abs: Largest absolute difference, of values in [0, 1].
+        max_grey_levels: The same in steps of 1/255.
+        p99_9: 99.9th percentile of the absolute differences.
+        psnr_db: Peak 1.0; None where the outputs are equal to the bit.
+        residual_psnr_db: PSNR of output minus bicubic upscale, its peak the range of the
+            reference's residual; None where the outputs are equal or the residual is flat.
+        finite: Whether the file's output has neither NaN nor infinity.
+    """
+
+    input: str
+    max_abs: float
+    max_grey_levels: float
+    p99_9: float
+    psnr_db: float | None
+    residual_psnr_db: float | None
+    finite: bool
+
+
+class BackendParity(_Record):
+    """Parity on one backend, with the gate it had to pass.
+
+    Attributes:
+        backend: What computed.
+        gate: What had to be reached on every input.
+        failures: Which inputs failed it and by how much; empty when all passed.
+        inputs: The measurements.
+    """
+
+    backend: str
+    gate: str
+    failures: tuple[str, ...]
+    inputs: tuple[InputParity, ...]
+
+
+class RangeRecord(_Record):
+    """Largest intermediate on the calibration inputs, before and after fp16_range."""
+
+    largest_before: float
+    largest_after: float
+    scaled_tensors: int
+    calibration_inputs: tuple[str, ...]
+
+
+class GpuRecord(_Record):
+    """What is known about the GPU: the rules' verdict, and the accelerator's own."""
+
+    rules_passed: bool
+    offences: tuple[str, ...]
+    accelerator: Literal["not checked", "passed"] = "not checked"
+
+
+class Manifest(_Record):
+    """The record beside a `.tflite`, `<name>.json`.
+
+    Attributes:
+        file: Name of the `.tflite`.
+        sha256: Digest of its bytes.
+        size_bytes: Its size.
+        facts: What it holds inside.
+        operators: Operator -> count.
+        peak_activation_bytes: By liveness over the operators, in the file's own types.
+        fp16_range: What the pass did; None if it did not run.
+        parity: Per backend.
+        gpu: Whether a GPU takes it.
+    """
+
+    schema_version: Literal[1] = 1
+    file: str
+    sha256: str
+    size_bytes: int
+    facts: Facts
+    operators: dict[str, int]
+    peak_activation_bytes: int
+    fp16_range: RangeRecord | None
+    parity: tuple[BackendParity, ...]
+    gpu: GpuRecord
+
+    def to_json(self) -> str:
+        """The manifest as it is written to disk."""
+        return self.model_dump_json(indent=2) + "\n"
+
+
+def manifest_path(model_path: Path) -> Path:
+    """Where the manifest of a `.tflite` lies."""
+    return model_path.with_suffix(".json")
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        ModelFileError: It is missing, no JSON, or not of this schema.
+    """
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ModelFileError(f"cannot read manifest {path}: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        raise ModelFileError(
+            f"{path} is no edgesr manifest: {where}: {first['msg']}; convert the model again"
+        ) from error

@@ -1,0 +1,66 @@
+"""depth_to_space: PixelShuffle becomes the DEPTH_TO_SPACE that TFLite has, at no cost.
+
+Why it is exact. PixelShuffle reads output channel c of sub-pixel (i, j) from channel
+c b^2 + i b + j (ONNX: DepthToSpace in CRD order); TFLite's DEPTH_TO_SPACE reads it from
+(i b + j) C + c (DCR order). The two differ by a permutation of the channels, and permuting the
+output channels of the convolution that makes them is permuting the rows of its weights. Operators
+between the two that treat every channel alike leave the permutation as it is.
+"""
+
+import numpy as np
+import onnx
+
+from converters.graph import Graph, Node, Weight
+from converters.passes.convolution import need_conv, set_conv
+from edgesr.errors import ConversionError
+
+NAME = "depth_to_space"
+
+# Operators of one input that treat every channel alike.
+_CHANNELWISE = {"LeakyRelu", "Relu", "Sigmoid", "Tanh", "Clip", "Identity"}
+
+
+def depth_to_space(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Turn every DepthToSpace of mode CRD into mode DCR.
+
+    Raises:
+        ConversionError: The permutation cannot be carried back to convolutions that serve nothing
+            else.
+    """
+    graph = Graph(model)
+    for node in graph.nodes:
+        if node.op == "DepthToSpace" and node.attributes.get("mode", b"DCR") == b"CRD":
+            block = int(node.attributes["blocksize"])
+            order = crd_to_dcr(graph.shape(node.inputs[0])[1], block)
+            _permute(graph, node.inputs[0], node, order)
+            node.attributes["mode"] = b"DCR"
+    return graph.to_model()
+
+
+def crd_to_dcr(channels: int, block: int) -> Weight:
+    """For each channel in DCR order, the channel in CRD order that holds the same values."""
+    return np.arange(channels).reshape(channels // block**2, block**2).T.reshape(-1)
+
+
+def _permute(graph: Graph, tensor: str, reader: Node, order: Weight) -> None:
+    """Permute the channels of `tensor`, which only `reader` may read, at their source."""
+    if graph.only_consumer(tensor) is not reader:
+        raise ConversionError(
+            f"the input of {reader.op} is read by other operators too, so its channels cannot be "
+            "permuted for TFLite's DEPTH_TO_SPACE; give PixelShuffle a convolution of its own"
+        )
+    producer = graph.producer(tensor)
+    if producer is not None and producer.op in _CHANNELWISE:
+        _permute(graph, producer.inputs[0], producer, order)
+    elif producer is not None and producer.op == "Add" and _same_shapes(graph, producer):
+        for name in producer.inputs:
+            _permute(graph, name, producer, order)
+    else:
+        conv = need_conv(graph, producer, "PixelShuffle needs a convolution before it")
+        if conv.group != 1:
+            raise ConversionError("PixelShuffle behind a grouped convolution is not supported")
+        set_conv(graph, conv, conv.kernel[order], conv.bias[order])
+
+
+def _same_shapes(graph: Graph, add: Node) -> bool:
+    return graph.shape(add.inputs[0]) == graph.shape(add.inputs[1])

@@ -1,0 +1,142 @@
+"""split_free: no Split and no Concat around convolutions.
+
+Why it is exact. A convolution is linear in its input channels. One that reads a slice of a tensor
+equals one that reads the whole tensor with zero weights for the channels outside the slice. One
+that reads a Concat of parts equals the sum of convolutions, each over one part with that part's
+weights; the bias goes to one of them. Two parts of the same tensor share one convolution.
+
+Why it is wanted. Cutting 12 channels into 3 and 9 repacks every 4-channel slice of a mobile GPU's
+tensors, and onnx2tf turns the Split into an operator that no GPU delegate takes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from converters.graph import Graph, Node, Weight
+from converters.passes.convolution import Conv, make_conv, read_conv, set_conv
+
+NAME = "split_free"
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A run of channels of a tensor."""
+
+    tensor: str
+    start: int
+    channels: int
+
+
+def split_free(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Rewrite convolutions over slices and over concats of slices to read whole tensors."""
+    graph = Graph(model)
+    slices = _channel_slices(graph)
+    for node in list(graph.nodes):
+        conv = read_conv(graph, node)
+        if conv is None or conv.group != 1:
+            continue
+        joined = graph.producer(conv.source)
+        if conv.source in slices:
+            _read_whole(graph, conv, slices[conv.source])
+        elif joined is not None and _is_channel_concat(graph, joined):
+            parts = [slices.get(name, _whole(graph, name)) for name in joined.inputs]
+            if conv.is_same and any(name in slices for name in joined.inputs):
+                _sum_of_convs(graph, conv, parts)
+    return graph.to_model()
+
+
+def _whole(graph: Graph, tensor: str) -> _Part:
+    return _Part(tensor, 0, graph.shape(tensor)[1])
+
+
+def _channel_slices(graph: Graph) -> dict[str, _Part]:
+    """Every tensor that is a run of another's channels, by name."""
+    slices: dict[str, _Part] = {}
+    for node in graph.nodes:
+        if node.op == "Split" and _axis(graph, node) == 1:
+            start = 0
+            for output in node.outputs:
+                channels = graph.shape(output)[1]
+                slices[output] = _Part(node.inputs[0], start, channels)
+                start += channels
+        elif node.op == "Slice" and (part := _channel_slice(graph, node)) is not None:
+            slices[node.output] = part
+    return {name: _trace(part, slices) for name, part in slices.items()}
+
+
+def _trace(part: _Part, slices: dict[str, _Part]) -> _Part:
+    """A slice of a slice is a slice of the first tensor."""
+    while part.tensor in slices:
+        outer = slices[part.tensor]
+        part = _Part(outer.tensor, outer.start + part.start, part.channels)
+    return part
+
+
+def _channel_slice(graph: Graph, node: Node) -> _Part | None:
+    """A Slice with constant bounds along the channels and step 1."""
+    constants = [graph.weights.get(name) for name in node.inputs[1:]]
+    if len(constants) < 3 or any(c is None or c.size != 1 for c in constants):
+        return None
+    start, _, axis, *step = [int(c.reshape(-1)[0]) for c in constants if c is not None]
+    if axis != 1 or step not in ([], [1]):
+        return None
+    total = graph.shape(node.inputs[0])[1]
+    return _Part(node.inputs[0], start % total, graph.shape(node.output)[1])
+
+
+def _axis(graph: Graph, node: Node) -> int:
+    return int(node.attributes.get("axis", 0)) % len(graph.shape(node.outputs[0]))
+
+
+def _is_channel_concat(graph: Graph, node: Node) -> bool:
+    return node.op == "Concat" and _axis(graph, node) == 1
+
+
+def _embed(kernel: Weight, part: _Part, channels: int) -> Weight:
+    """Kernel over a part -> kernel over the whole tensor, zero outside the part."""
+    whole = np.zeros((kernel.shape[0], channels, *kernel.shape[2:]), kernel.dtype)
+    whole[:, part.start : part.start + part.channels] = kernel
+    return whole
+
+
+def _read_whole(graph: Graph, conv: Conv, part: _Part) -> None:
+    channels = graph.shape(part.tensor)[1]
+    set_conv(graph, conv, _embed(conv.kernel, part, channels), conv.bias)
+    conv.node.inputs[0] = part.tensor
+
+
+def _kernels_by_tensor(graph: Graph, kernel: Weight, parts: list[_Part]) -> dict[str, Weight]:
+    """Cut a kernel over a Concat into one per distinct tensor."""
+    kernels: dict[str, Weight] = {}
+    start = 0
+    for part in parts:
+        piece = kernel[:, start : start + part.channels]
+        embedded = _embed(piece, part, graph.shape(part.tensor)[1])
+        kernels[part.tensor] = kernels.get(part.tensor, np.zeros_like(embedded)) + embedded
+        start += part.channels
+    return kernels
+
+
+def _sum_of_convs(graph: Graph, conv: Conv, parts: list[_Part]) -> None:
+    """Replace a convolution over a Concat by a sum, each term beside the tensor it reads."""
+    shape = graph.shape(conv.node.output)
+    bias, total = conv.bias, ""
+    for tensor, kernel in _kernels_by_tensor(graph, conv.kernel, parts).items():
+        term = make_conv(graph, tensor, kernel, bias, shape)
+        bias = np.zeros_like(conv.bias)
+        new = [term]
+        if total:
+            new.append(Node("Add", [total, term.output], [graph.fresh("sum", shape)]))
+        total = new[-1].output
+        _insert_after(graph, tensor, new)
+    graph.rename_uses(conv.node.output, total)
+    graph.nodes.remove(conv.node)
+
+
+def _insert_after(graph: Graph, tensor: str, new: list[Node]) -> None:
+    """Put operators as soon as `tensor` is there, so that a partial sum frees what it read."""
+    producer = graph.producer(tensor)
+    position = 0 if producer is None else graph.nodes.index(producer) + 1
+    graph.nodes[position:position] = new
