@@ -209,11 +209,10 @@ def detect(
             another shape), or it is not the one asked for.
     """
     known = all_specs() if specs is None else specs
-    fits = [_Fit.of(shapes, spec, form) for spec, form in _candidates(known)]
+    fits = (_Fit.of(shapes, spec, form) for spec, form in _candidates(known))
     found = next((fit for fit in fits if fit.exact), None)
     if found is None:
-        compared = [fit for fit in fits if asked in (None, fit.spec)]
-        raise UnsupportedCheckpointError(_explain(shapes, compared, asked, known))
+        raise UnsupportedCheckpointError(_explain(shapes, asked, known))
     if asked not in (None, found.spec):
         raise UnsupportedCheckpointError(
             f"the checkpoint is of {found.label}, not of {asked.name} x{asked.scale}; "
@@ -305,10 +304,9 @@ def _all_start_with(names: Mapping[str, str], prefix: str) -> bool:
     return bool(names) and all(ours.startswith(prefix) for ours in names.values())
 
 
-def _explain(
-    shapes: Shapes, fits: Sequence[_Fit], asked: ArchSpec | None, known: Sequence[ArchSpec]
-) -> str:
+def _explain(shapes: Shapes, asked: ArchSpec | None, known: Sequence[ArchSpec]) -> str:
     """One line: what is nearest, and what keeps the state dict from being that."""
+    fits = [_Fit.of(shapes, spec, form) for spec, form in _candidates([asked] if asked else known)]
     nearest = max(fits, key=lambda fit: fit.likeness)
     if asked is None:
         names = ", ".join(dict.fromkeys(spec.name for spec in known))
