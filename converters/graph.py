@@ -75,6 +75,18 @@ class Graph:
         self.input, self.output = inputs[0], outputs[0]
         self._shapes = _static_shapes(graph)
         self._next_name = 0
+        self._drop_identities()
+
+    def _drop_identities(self) -> None:
+        """Exporters leave Identity behind, which would stand between operators of one pattern."""
+        for node in [n for n in self.nodes if n.op == "Identity"]:
+            if node.inputs[0] in self.weights:
+                self.weights[node.output] = self.weights[node.inputs[0]]
+            elif node.output == self.output and self.producer(node.inputs[0]) is None:
+                continue
+            else:
+                self.rename_uses(node.output, node.inputs[0])
+            self.nodes.remove(node)
 
     def _read_node(self, proto: onnx.NodeProto) -> None:
         if proto.domain not in _DOMAINS:
@@ -131,13 +143,22 @@ class Graph:
         """Make every reader of `old` read `new`; the graph's output counts as a reader."""
         for node in self.nodes:
             node.inputs = [new if name == old else name for name in node.inputs]
-        if self.output == old:
+        if self.output == old != new:
             producer = self.producer(new)
             if producer is None:
                 raise ConversionError("a graph whose output is its input cannot be rewritten")
             # The output's name is part of the contract: the new tensor takes it over.
+            self._forget_maker(old)
             producer.outputs = [old if name == new else name for name in producer.outputs]
-            self.rename_uses(new, old)
+            for node in self.nodes:
+                node.inputs = [old if name == new else name for name in node.inputs]
+
+    def _forget_maker(self, tensor: str) -> None:
+        """Whatever made `tensor` until now makes an unused tensor instead."""
+        for node in self.nodes:
+            if tensor in node.outputs:
+                unused = self.fresh("unused", self.shape(tensor))
+                node.outputs = [unused if name == tensor else name for name in node.outputs]
 
     def remove_dead(self) -> None:
         """Drop operators and constants that nothing reads."""

@@ -1,6 +1,6 @@
 """Parity: a `.tflite` against the PyTorch network it was made from, before folding."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -136,7 +136,7 @@ def torch_reference(net: "nn.Module", value_range: float) -> Reference:
 
 
 def verify(
-    files: dict[Path, str],
+    files: Mapping[Path, str],
     reference: Reference,
     probes: Sequence[Probe],
     *,

@@ -1,0 +1,79 @@
+"""Whether a conversion fits into this machine's memory, said before minutes are spent on it."""
+
+from typing import TYPE_CHECKING
+
+from edgesr.errors import SizeError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from converters.graph import Graph
+
+_PROBE_SIDE = 32
+_GIB = 2**30
+# Measured with benchmarks/convert_cost.py: what the libraries take whatever the size is, and how
+# often the network's own peak of activations is held at once (PyTorch, both runtimes, the outputs
+# that are compared and their differences).
+_BASE_BYTES = 1.5 * _GIB
+_COPIES = 4.0
+
+
+def check_memory(net: "nn.Module", height: int, width: int) -> None:
+    """Refuse a size whose conversion needs more memory than this machine has free.
+
+    Args:
+        net: The plain network.
+        height: Rows of the fixed input.
+        width: Columns of the fixed input.
+
+    Raises:
+        SizeError: The predicted peak is larger than the memory that is free.
+    """
+    needed, free = predicted_bytes(net, height, width), _free_bytes()
+    if needed > free:
+        raise SizeError(
+            f"converting at {height}x{width} needs about {needed / _GIB:.1f} GiB of memory and "
+            f"{free / _GIB:.1f} GiB are free; take a smaller --size (files of any size upscale "
+            "pictures of any size, by tiles)"
+        )
+
+
+def predicted_bytes(net: "nn.Module", height: int, width: int) -> float:
+    """Predicted peak memory of a conversion with its parity run."""
+    per_pixel = activation_bytes_per_pixel(net)
+    return _BASE_BYTES + _COPIES * per_pixel * height * width
+
+
+def activation_bytes_per_pixel(net: "nn.Module") -> float:
+    """Peak of the float32 activations alive at once, per pixel of the input."""
+    from converters.graph import Graph
+    from converters.onnx_export import export
+
+    graph = Graph(export(net, _PROBE_SIDE, _PROBE_SIDE))
+    return peak_activation_numbers(graph) * 4 / _PROBE_SIDE**2
+
+
+def peak_activation_numbers(graph: "Graph") -> int:
+    """Most numbers alive at once; a tensor dies after the last operator that reads it."""
+    last_use = {name: index for index, node in enumerate(graph.nodes) for name in node.inputs}
+    last_use[graph.output] = len(graph.nodes)
+    alive = {graph.input: _numbers(graph, graph.input)}
+    peak = 0
+    for index, node in enumerate(graph.nodes):
+        alive |= {name: _numbers(graph, name) for name in node.outputs}
+        peak = max(peak, sum(alive.values()))
+        alive = {name: size for name, size in alive.items() if last_use.get(name, -1) > index}
+    return peak
+
+
+def _numbers(graph: "Graph", tensor: str) -> int:
+    count = 1
+    for side in graph.shape(tensor):
+        count *= side
+    return count
+
+
+def _free_bytes() -> float:
+    import psutil
+
+    return float(psutil.virtual_memory().available)

@@ -1,0 +1,82 @@
+"""What a conversion is asked for."""
+
+import enum
+import re
+from dataclasses import dataclass
+
+from edgesr.errors import SizeError
+
+DEFAULT_HEIGHT = 720
+DEFAULT_WIDTH = 480
+#: Below this a network sees more padding than picture, and converters confuse sizes with channels.
+MIN_SIDE = 16
+#: Textures of more than 16384 texels a side exist on no phone's GPU.
+MAX_SIDE = 16384
+
+
+class Precision(enum.StrEnum):
+    """Type in which the weights are stored; input and output are float32 in both."""
+
+    FP16 = "fp16"
+    FP32 = "fp32"
+
+
+@dataclass(frozen=True)
+class ConversionSpec:
+    """What to make of a checkpoint.
+
+    Attributes:
+        height: Rows of the fixed input.
+        width: Columns of the fixed input.
+        precisions: One file is made for each.
+        skip_passes: Passes left out, to show what they are for; the gates stay.
+    """
+
+    height: int = DEFAULT_HEIGHT
+    width: int = DEFAULT_WIDTH
+    precisions: tuple[Precision, ...] = (Precision.FP16,)
+    skip_passes: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        """Refuse impossible sizes.
+
+        Raises:
+            SizeError: A side is out of bounds.
+        """
+        check_size(self.height, self.width)
+
+
+def check_size(height: int, width: int) -> None:
+    """Refuse a size that no file can have.
+
+    Raises:
+        SizeError: A side is below MIN_SIDE or above MAX_SIDE.
+    """
+    for name, side in (("height", height), ("width", width)):
+        if not MIN_SIDE <= side <= MAX_SIDE:
+            raise SizeError(
+                f"got {name} {side}, allowed {MIN_SIDE} to {MAX_SIDE}; "
+                f"give --size HxW, e.g. {DEFAULT_HEIGHT}x{DEFAULT_WIDTH}"
+            )
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Read "HxW" as height and width.
+
+    Raises:
+        SizeError: The text is not of that form, or a side is out of bounds.
+    """
+    match = re.fullmatch(r"\s*([+-]?\d{1,9})\s*[xX]\s*([+-]?\d{1,9})\s*", text)
+    if match is None:
+        raise SizeError(
+            f"got size {text!r}, allowed HEIGHTxWIDTH in pixels, e.g. "
+            f"{DEFAULT_HEIGHT}x{DEFAULT_WIDTH}"
+        )
+    height, width = int(match[1]), int(match[2])
+    check_size(height, width)
+    return height, width
+
+
+def file_name(model: str, scale: int, spec: ConversionSpec, precision: Precision) -> str:
+    """The standard name of a file: `<model>_x<scale>_<H>x<W>_<precision>.tflite`."""
+    return f"{model}_x{scale}_{spec.height}x{spec.width}_{precision}.tflite"

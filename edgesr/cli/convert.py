@@ -1,0 +1,136 @@
+"""`edgesr convert`: a checkpoint becomes a `.tflite`, proven equal to it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgesr.errors import OutputError
+
+if TYPE_CHECKING:
+    from converters.spec import ConversionSpec, Precision
+    from edgesr.checkpoints import LoadedCheckpoint
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  edgesr convert --model rtc --fp16
+  edgesr convert --checkpoint model_RTC.pth --fp16 --fp32 --output models/
+  edgesr convert --model fmen-s --size 480x320 --json
+"""
+)
+@click.option("--model", help="Network: a name or alias from `edgesr models`.")
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    help="PyTorch or safetensors checkpoint; the architecture is detected (--model checks it). "
+    "By default the weights that the network's authors published, downloaded once.",
+)
+@click.option("--fp16", is_flag=True, help="Store the weights in FP16 (the default).")
+@click.option("--fp32", is_flag=True, help="Store the weights in FP32; together with --fp16, both.")
+@click.option(
+    "--size", default="720x480", show_default=True, metavar="HxW", help="Fixed size of the input."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="A .tflite to write, or a folder for files of the standard name. Default: this folder.",
+)
+@click.option("--force", is_flag=True, help="Replace files that exist.")
+@click.option(
+    "--pictures",
+    type=click.Path(path_type=Path),
+    help="Folder of photographs for calibration and parity. Default: those under EDGESR_SHARED, "
+    "else a drawn test card.",
+)
+@click.option("--threads", type=click.IntRange(1), help="CPU threads. Default: all.")
+@click.option("--json", "as_json", is_flag=True, help="Print the manifests as JSON on stdout.")
+def command(
+    *,
+    model: str | None,
+    checkpoint: Path | None,
+    fp16: bool,
+    fp32: bool,
+    size: str,
+    output: Path | None,
+    force: bool,
+    pictures: Path | None,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """Convert a checkpoint to a .tflite with a fixed input size.
+
+    The network is folded, exported, rewritten so that every operator runs on the TFLite GPU
+    delegate, made safe for FP16 arithmetic, and compared with PyTorch on pictures and extreme
+    inputs. A file that does not match is not written.
+    """
+    from converters.spec import ConversionSpec, Precision, parse_size
+
+    if model is None and checkpoint is None:
+        raise click.UsageError("give --model NAME (see `edgesr models`) or --checkpoint FILE")
+    height, width = parse_size(size)
+    wanted = {Precision.FP16: fp16 or not fp32, Precision.FP32: fp32}
+    precisions = tuple(p for p, on in wanted.items() if on)
+    spec = ConversionSpec(height, width, precisions)
+    _run(model, checkpoint, spec, output, pictures, threads, force=force, as_json=as_json)
+
+
+def _run(
+    model: str | None,
+    checkpoint: Path | None,
+    spec: "ConversionSpec",
+    output: Path | None,
+    pictures: Path | None,
+    threads: int | None,
+    *,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Convert with a progress bar and show what came out."""
+    from converters import pipeline
+    from converters.probes import default_pictures
+    from converters.verify import ParityGateError
+    from edgesr.cli import report
+    from edgesr.cli.progress_bar import progress_bar
+    from edgesr.cli.sources import load_checkpoint
+
+    try:
+        with progress_bar() as progress:
+            loaded = load_checkpoint(model, checkpoint, progress)
+            outputs = _outputs(loaded, spec, output)
+            manifests = pipeline.convert(
+                loaded,
+                spec,
+                outputs,
+                pictures=pictures or default_pictures(),
+                overwrite=force,
+                threads=threads,
+                progress=progress,
+            )
+    except ParityGateError as error:
+        report.parity_tables([b for r in error.reports for b in r.backends], err=True)
+        raise
+    if as_json:
+        report.as_json([manifest.model_dump(mode="json") for manifest in manifests])
+        return
+    for path, manifest in zip(outputs.values(), manifests, strict=True):
+        report.converted(path, manifest)
+
+
+def _outputs(
+    loaded: "LoadedCheckpoint", spec: "ConversionSpec", output: Path | None
+) -> "dict[Precision, Path]":
+    """Where the files go: the named file, or standard names in the named folder."""
+    from converters.pipeline import default_outputs
+
+    if output is None or output.is_dir():
+        return default_outputs(loaded, spec, output or Path())
+    if len(spec.precisions) > 1:
+        raise click.UsageError("--fp16 with --fp32 makes two files: give --output a folder")
+    if output.suffix != ".tflite":
+        raise OutputError(
+            f"got --output {output}, allowed a folder that exists or a name ending in .tflite"
+        )
+    return {spec.precisions[0]: output}

@@ -1,0 +1,77 @@
+"""`edgesr verify`: a `.tflite` against its PyTorch checkpoint, with the gates of `convert`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from converters.manifest import BackendParity
+
+
+@click.command(
+    epilog="""\b
+Example:
+  edgesr verify imdn-rtc_x2_720x480_fp16.tflite --model rtc --checkpoint model_RTC.pth
+"""
+)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--model", help="Network: a name or alias. Default: what the file says of itself.")
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    help="The weights to compare with. Default: the published ones.",
+)
+@click.option(
+    "--pictures",
+    type=click.Path(path_type=Path),
+    help="Folder of photographs. Default: those under EDGESR_SHARED, else a drawn test card.",
+)
+@click.option("--threads", type=click.IntRange(1), help="CPU threads. Default: all.")
+@click.option("--json", "as_json", is_flag=True, help="Print the measurements as JSON on stdout.")
+def command(
+    *,
+    file: Path,
+    model: str | None,
+    checkpoint: Path | None,
+    pictures: Path | None,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """Prove FILE equal to the PyTorch network, on pictures and on extreme inputs.
+
+    A failed gate exits with status 1. The gates are those of `edgesr convert`: for FP16 weights
+    PSNR >= 60 dB and max abs <= 1e-2 on the CPU, PSNR >= 55 dB in FP16 arithmetic; for FP32
+    weights max abs <= 1e-4.
+    """
+    from converters.probes import default_pictures
+    from converters.verify import ParityGateError, describe, verify_file
+    from edgesr.cli.progress_bar import progress_bar
+    from edgesr.cli.sources import load_checkpoint
+
+    described = describe(file)
+    named = model or (described.facts.model if described.facts and not checkpoint else None)
+    try:
+        with progress_bar() as progress:
+            loaded = load_checkpoint(named, checkpoint, progress)
+            backends = verify_file(
+                described,
+                loaded,
+                pictures=pictures or default_pictures(),
+                threads=threads,
+                progress=progress,
+            ).backends
+    except ParityGateError as error:
+        _show(error.reports[0].backends, as_json=as_json)
+        raise
+    _show(backends, as_json=as_json)
+
+
+def _show(backends: "Sequence[BackendParity]", *, as_json: bool) -> None:
+    from edgesr.cli import report
+
+    if as_json:
+        report.as_json([parity.model_dump(mode="json") for parity in backends])
+    else:
+        report.parity_tables(backends)

@@ -1,0 +1,91 @@
+"""fp16_range: the same function to the bit, with every intermediate well inside FP16."""
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from converters.calibrate import largest_magnitudes
+from converters.passes.fp16_range import fp16_range
+from edgesr.errors import ConversionError
+from helpers.onnx_graphs import GraphBuilder, assert_same_function, operators, random_input, run
+
+
+def _attention(seed: int, gain: float) -> onnx.ModelProto:
+    """A trunk with an attention branch whose values are `gain` times too large, like FMEN's."""
+    g = GraphBuilder(3, seed=seed)
+    head = g.conv("lr", (3, 8))
+    branch = g.leaky(g.conv(head, (8, 4), gain=gain, bias=gain))
+    branch = g.leaky(g.conv(branch, (4, 4), gain=gain, bias=gain**2))
+    gate = g.op("Sigmoid", g.conv(branch, (4, 8), gain=1 / gain**2))
+    body = g.op("Mul", gate, head)
+    return g.build(g.conv(g.op("Add", g.conv(body, (8, 8)), head), (8, 3)))
+
+
+@given(seed=st.integers(0, 999), log_gain=st.floats(-3, 4))
+def test_the_function_stays_the_same_to_the_bit(seed: int, log_gain: float) -> None:
+    before = _attention(seed, 10.0**log_gain)
+    lr_nchw = random_input(before)
+    after, _ = fp16_range(before, [lr_nchw])
+    np.testing.assert_array_equal(run(after, lr_nchw), run(before, lr_nchw))
+
+
+def test_large_and_tiny_intermediates_end_inside_the_band() -> None:
+    for gain in (1e4, 1e-3):
+        before = _attention(0, gain)
+        lr_nchw = random_input(before)
+        after, report = fp16_range(before, [lr_nchw])
+        largest = largest_magnitudes(after, [lr_nchw])
+        assert all(2.0**-4 <= value <= 2.0**8 for value in largest.values()), largest
+        assert report.largest_after == max(largest.values())
+        assert report.scaled_tensors == 4
+
+
+def test_report_names_the_largest_intermediate_before() -> None:
+    before = _attention(0, 1e4)
+    lr_nchw = random_input(before)
+    _, report = fp16_range(before, [lr_nchw])
+    assert report.largest_before == max(largest_magnitudes(before, [lr_nchw]).values()) > 65504
+
+
+def test_a_comfortable_graph_is_left_as_it_is() -> None:
+    before = _attention(0, 1.0)
+    after, report = fp16_range(before, [random_input(before)])
+    assert report.scaled_tensors == 0
+    assert operators(after) == operators(before)[:-1]  # but for the builder's Identity
+
+
+def test_sums_tie_their_branches_to_one_scale() -> None:
+    g = GraphBuilder(3)
+    total = g.op("Add", g.conv("lr", (3, 4), gain=1e6), g.conv("lr", (3, 4)))
+    before = g.build(g.conv(g.leaky(total), (4, 3), gain=1e-6))
+    lr_nchw = random_input(before)
+    after, _ = fp16_range(before, [lr_nchw])
+    np.testing.assert_array_equal(run(after, lr_nchw), run(before, lr_nchw))
+    assert max(largest_magnitudes(after, [lr_nchw]).values()) <= 2.0**8
+
+
+@pytest.mark.parametrize("op", ["Sigmoid", "Tanh", "Softplus", "Exp"])
+def test_a_curved_operator_keeps_the_scale_of_what_it_reads(op: str) -> None:
+    g = GraphBuilder(3)
+    curved = g.op(op, g.conv("lr", (3, 4), gain=1e-2, bias=0))
+    before = g.build(g.conv(curved, (4, 3), gain=1e-4))
+    after, _ = fp16_range(before, [random_input(before)])
+    assert_same_function(before, after)
+
+
+def test_both_factors_of_a_product_keep_their_scale_where_neither_is_pinned() -> None:
+    g = GraphBuilder(3)
+    product = g.op("Mul", g.conv("lr", (3, 4), gain=1e3), g.conv("lr", (3, 4), gain=1e-3))
+    before = g.build(g.conv(product, (4, 3)))
+    after, report = fp16_range(before, [random_input(before)])
+    assert_same_function(before, after)
+    assert report.scaled_tensors == 0
+
+
+def test_a_large_tensor_that_may_not_be_scaled_is_an_error() -> None:
+    g = GraphBuilder(3)
+    before = g.build(g.op("Tanh", g.conv("lr", (3, 4), gain=1e6)))
+    with pytest.raises(ConversionError, match="may not be rescaled"):
+        fp16_range(before, [random_input(before)])
