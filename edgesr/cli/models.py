@@ -1,5 +1,6 @@
 """`edgesr models`: the networks that can be converted."""
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -31,22 +32,21 @@ def command(as_json: bool) -> None:
         return
     from rich.console import Console
 
-    console = Console()
     # A pipe has no width: there the rows shall not wrap.
-    console.print(_table(all_specs()), width=None if console.is_terminal else _PIPE_WIDTH)
+    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    console.print(_table(all_specs()))
     click.echo(_NOTES)
 
 
 def _table(specs: tuple[ArchSpec, ...]) -> "Table":
-    from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("model (alias)", overflow="fold")
+    table = Table(box=None, pad_edge=False, padding=(0, 1))
+    table.add_column("model (alias)", no_wrap=True)
     table.add_column("scale")
-    table.add_column("parameters", justify="right")
-    table.add_column("receptive field", justify="right")
-    table.add_column("published weights", overflow="fold")
+    table.add_column("params", justify="right")
+    table.add_column("receptive\nfield", justify="right")
+    table.add_column("published weights", overflow="fold", ratio=1)
     table.add_column("licence")
     for spec in specs:
         aliases = f" ({', '.join(spec.aliases)})" if spec.aliases else ""

@@ -1,0 +1,69 @@
+"""Every `--help`: it works, shows an example, and stays fast because nothing heavy is imported."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from edgesr import cli
+
+_HEAVY = ("torch", "tensorflow", "onnx", "onnx2tf", "onnxruntime", "scipy", "ai_edge_litert")
+_CODE = f"""
+import sys
+from edgesr.cli import cli
+try:
+    cli.main(sys.argv[1:], prog_name="edgesr")
+finally:
+    print("imported:", *sorted(set({_HEAVY!r}) & set(sys.modules)), file=sys.stderr)
+"""
+
+
+def help_of(*arguments: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-c", _CODE, *arguments, "--help"]
+    return subprocess.run(argv, capture_output=True, text=True)
+
+
+COMMANDS = [pytest.param((), id="edgesr")] + [
+    pytest.param((name,), id=name) for name in sorted(cli._COMMANDS)
+]
+
+
+@pytest.mark.parametrize("arguments", COMMANDS)
+def test_help_exits_0_and_shows_an_example(arguments: tuple[str, ...]) -> None:
+    done = help_of(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(" ".join(["Usage: edgesr", *arguments]))
+    example = " ".join(["edgesr", *arguments])
+    text = " ".join(done.stdout.split())
+    assert "Example" in text
+    assert f"{example} " in text.split("Example", 1)[1]
+
+
+@pytest.mark.parametrize("arguments", COMMANDS)
+def test_help_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
+    assert help_of(*arguments).stderr.strip() == "imported:"
+
+
+@pytest.mark.parametrize("arguments", COMMANDS)
+def test_help_takes_less_than_0_3_seconds(arguments: tuple[str, ...]) -> None:
+    durations_s: list[float] = []
+    for _ in range(3):  # the machine may be busy: the best of three is edgesr's own time
+        start = time.perf_counter()
+        assert help_of(*arguments).returncode == 0
+        durations_s.append(time.perf_counter() - start)
+    assert min(durations_s) < 0.3
+
+
+def test_the_list_of_commands_is_shown_without_importing_them() -> None:
+    shown = help_of().stdout
+    for name, (_, summary) in cli._COMMANDS.items():
+        assert name in shown
+        assert summary.rstrip(".") in " ".join(shown.split())
+
+
+def test_an_unknown_command_is_a_usage_error() -> None:
+    argv = [sys.executable, "-c", _CODE, "no-such-command"]
+    done = subprocess.run(argv, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "No such command 'no-such-command'" in done.stderr

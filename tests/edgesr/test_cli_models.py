@@ -1,0 +1,59 @@
+"""`edgesr models`, as a user runs it."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+
+from click.testing import CliRunner
+
+from edgesr.cli import cli
+from edgesr.registry import all_specs
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(cli, ["models", *arguments])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_table_has_one_row_for_each_network() -> None:
+    rows = {line.split()[0]: line for line in run().splitlines() if line.strip()}
+    for spec in all_specs():
+        side = 2 * spec.receptive_radius + 1
+        facts = [f"x{spec.scale}", f"{spec.parameters:,}", f"{side}x{side}", *spec.aliases]
+        if spec.published:
+            facts += [spec.published.project, spec.published.licence]
+        for fact in facts:
+            assert fact in rows[spec.name]
+
+
+def test_table_names_known_figures() -> None:
+    assert re.search(r"imdn-rtc \(rtc\) +x2 +20,190 +45x45 .*none stated", run())
+
+
+def test_json_holds_everything_a_script_needs() -> None:
+    models = json.loads(run("--json"))["models"]
+    assert [model["name"] for model in models] == [spec.name for spec in all_specs()]
+    rtc = next(model for model in models if model["name"] == "imdn-rtc")
+    assert (rtc["aliases"], rtc["scale"], rtc["parameters"]) == (["rtc"], 2, 20_190)
+    assert (rtc["receptive_field"], rtc["value_range"]) == (45, 1.0)
+    assert rtc["published"][0]["url"].endswith("/checkpoints/model_RTC.pth")
+    assert len(rtc["published"][0]["sha256"]) == 64
+
+
+def test_runs_within_half_a_second_and_without_torch() -> None:
+    code = (
+        "import sys; from edgesr.cli import cli\n"
+        "cli.main(['models'], standalone_mode=False)\n"
+        "print('torch' in sys.modules, 'tensorflow' in sys.modules, 'numpy' in sys.modules)"
+    )
+    durations_s: list[float] = []
+    for _ in range(3):  # the machine may be busy: the best of three is edgesr's own time
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        durations_s.append(time.perf_counter() - start)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[-1] == "False False False"
+    assert min(durations_s) < 0.5
