@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from edgesr.detection import detect
 from edgesr.errors import CheckpointError, MissingDependencyError, UnsupportedCheckpointError
-from edgesr.registry import COUNTER_SUFFIX, ArchSpec, build, detect, find_spec
+from edgesr.registry import COUNTER_SUFFIX, ArchSpec, build, find_spec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict")
 _MAX_NESTING = 8  # a pickle can hold a dict inside itself
 _MAX_BYTES = 2**30  # the largest checkpoint of a network for phones has a few megabytes
+_TORCH_STARTS = (b"PK\x03\x04", b"\x80")  # a zip archive since torch 1.6, a pickle before
 _SAVE_ADVICE = "save its weights alone: torch.save(net.state_dict(), FILE)"
 
 
@@ -104,7 +106,7 @@ def weights_sha256(net: "nn.Module") -> str:
 
 
 def _require_torch() -> None:
-    for library in ("torch", "safetensors"):
+    for library in ("safetensors", "torch"):
         try:
             importlib.import_module(library)
         except ImportError as error:
@@ -170,11 +172,17 @@ def _unreadable(path: Path, content: bytes, error: Exception) -> str:
             f"{asks_for[1]}), and loading such a {what} could run code; if it is your own, "
             f"{_SAVE_ADVICE}"
         )
-    known_start = content.startswith((b"PK\x03\x04", b"\x80\x02")) or _is_safetensors(path, content)
-    guess = "is truncated or damaged" if known_start else "is no PyTorch or safetensors checkpoint"
+    if not (content.startswith(_TORCH_STARTS) or _is_safetensors(path, content)):
+        return (
+            f"checkpoint {path} is no PyTorch or safetensors file: it begins with "
+            f"{content[:16]!r}; give one made by torch.save(net.state_dict(), FILE) or safetensors"
+        )
     reason = re.split(r"(?<=\w)\.\s|\n", text.strip(), maxsplit=1)[0]
     detail = f"{type(error).__name__}: {reason}".rstrip(": ")
-    return f"checkpoint {path} {guess} ({detail}); copy or download it again"
+    return (
+        f"checkpoint {path} is truncated or damaged ({detail}); copy or download it again, or "
+        f"{_SAVE_ADVICE}"
+    )
 
 
 def _unwrap(path: Path, loaded: object) -> dict[str, "Tensor"]:

@@ -1,21 +1,18 @@
-"""What edgesr knows of each architecture, and which of them a state dict belongs to.
+"""What edgesr knows of each architecture: the facts, the lookup by name, the builder.
 
-Importing this module imports no torch, so that listing the networks stays fast. Detection needs
-torch: what a network's parameters are called and what shapes they have is read from the network
-itself, built on torch's meta device, so no list of keys is kept by hand.
+Importing this module imports no torch, so that listing the networks stays fast.
 """
 
 import difflib
 import functools
 import importlib
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from edgesr.errors import ArchitectureError, UnsupportedCheckpointError
+from edgesr.errors import ArchitectureError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,10 +23,6 @@ Shapes = Mapping[str, tuple[int, ...]]
 #: Batch norm's counter of training steps: no forward pass in eval mode reads it, and checkpoints
 #: from old versions of torch or from other tools lack it.
 COUNTER_SUFFIX = ".num_batches_tracked"
-
-#: What torch's own wrappers put before every name: DataParallel, and torch.compile.
-_WRAPPER_PREFIXES = ("module.", "_orig_mod.")
-_NAMES_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -90,22 +83,6 @@ class ArchSpec:
         """Every published training of this network, the default one first."""
         first = (self.published,) if self.published else ()
         return first + self.also_published
-
-
-@dataclass(frozen=True)
-class Detection:
-    """The architecture that a state dict belongs to.
-
-    Attributes:
-        spec: The network.
-        training_form: Whether the parameters are those of the form it trains in.
-        renamed: The state dict's own parameter names -> ours. Batch norm's step counters are left
-            out.
-    """
-
-    spec: ArchSpec
-    training_form: bool
-    renamed: Mapping[str, str]
 
 
 def ordered(*specs: ArchSpec) -> tuple[ArchSpec, ...]:
@@ -188,151 +165,3 @@ def expected_shapes(spec: ArchSpec, training_form: bool) -> Shapes:
     with torch.device("meta"):
         net = build(spec, training_form=training_form)
     return MappingProxyType({name: tuple(t.shape) for name, t in net.state_dict().items()})
-
-
-def detect(
-    shapes: Shapes, asked: ArchSpec | None = None, *, specs: Sequence[ArchSpec] | None = None
-) -> Detection:
-    """Find the architecture and form whose parameters are exactly these.
-
-    Names may carry the prefixes of DataParallel (`module.`) and torch.compile, and follow any
-    published naming that the architecture's `renames` know.
-
-    Args:
-        shapes: Names and shapes of a state dict.
-        asked: The architecture that it ought to be.
-        specs: The architectures to choose from; all by default.
-
-    Raises:
-        UnsupportedCheckpointError: No architecture fits (the message names the nearest one and
-            form, or the nearest form of the one asked for, and what is missing, too many or of
-            another shape), or it is not the one asked for.
-    """
-    known = all_specs() if specs is None else specs
-    fits = (_Fit.of(shapes, spec, form) for spec, form in _candidates(known))
-    found = next((fit for fit in fits if fit.exact), None)
-    if found is None:
-        raise UnsupportedCheckpointError(_explain(shapes, asked, known))
-    if asked not in (None, found.spec):
-        raise UnsupportedCheckpointError(
-            f"the checkpoint is of {found.label}, not of {asked.name} x{asked.scale}; "
-            f"ask for {found.spec.name}, or give a checkpoint of {asked.name}"
-        )
-    return Detection(found.spec, found.training_form, MappingProxyType(found.renamed))
-
-
-def _candidates(specs: Sequence[ArchSpec]) -> Iterator[tuple[ArchSpec, bool]]:
-    """Every architecture in every form it has; the plain form first."""
-    for spec in specs:
-        yield spec, False
-        if spec.has_training_form:
-            yield spec, True
-
-
-@dataclass(frozen=True)
-class _Fit:
-    """How well a state dict fits one form of one architecture.
-
-    Attributes:
-        missing: Our names that the state dict lacks.
-        unexpected: The state dict's names that the network has not.
-        reshaped: The state dict's names of wrong shape, with the shape got and the one allowed.
-        renamed: The state dict's names that the network has -> ours.
-        likeness: Share of all names that agree (half for a wrong shape), then the number of
-            shapes they have in common whatever their names.
-    """
-
-    spec: ArchSpec
-    training_form: bool
-    missing: list[str]
-    unexpected: list[str]
-    reshaped: list[tuple[str, tuple[int, ...], tuple[int, ...]]]
-    renamed: dict[str, str]
-    likeness: tuple[float, int]
-
-    @property
-    def exact(self) -> bool:
-        return not (self.missing or self.unexpected or self.reshaped)
-
-    @property
-    def label(self) -> str:
-        form = "training form" if self.training_form else "plain form"
-        return f"{self.spec.name} x{self.spec.scale} ({form})"
-
-    @staticmethod
-    def of(shapes: Shapes, spec: ArchSpec, training_form: bool) -> "_Fit":
-        expected = expected_shapes(spec, training_form)
-        missing = {n: None for n in expected if not n.endswith(COUNTER_SUFFIX)}  # keeps order
-        renamed: dict[str, str] = {}
-        unexpected: list[str] = []
-        reshaped: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = []
-        for name, ours in _normalised(shapes, spec).items():
-            if ours in expected and ours.endswith(COUNTER_SUFFIX):
-                continue
-            if ours not in missing:  # not the network's, or a second name for the same parameter
-                unexpected.append(name)
-                continue
-            del missing[ours]
-            renamed[name] = ours
-            if shapes[name] != expected[ours]:
-                reshaped.append((name, shapes[name], expected[ours]))
-        agreeing = len(renamed) - len(reshaped) / 2
-        union = len(renamed) + len(missing) + len(unexpected)
-        common = (Counter(shapes.values()) & Counter(expected.values())).total()
-        return _Fit(
-            spec,
-            training_form,
-            list(missing),
-            unexpected,
-            reshaped,
-            renamed,
-            (agreeing / max(union, 1), common),
-        )
-
-
-def _normalised(shapes: Shapes, spec: ArchSpec) -> dict[str, str]:
-    """A state dict's names -> the same in our naming, without wrappers' prefixes."""
-    names = {name: name for name in shapes}
-    while prefix := next((p for p in _WRAPPER_PREFIXES if _all_start_with(names, p)), ""):
-        names = {name: ours.removeprefix(prefix) for name, ours in names.items()}
-    for pattern, replacement in spec.renames:
-        names = {name: re.sub(pattern, replacement, ours) for name, ours in names.items()}
-    return names
-
-
-def _all_start_with(names: Mapping[str, str], prefix: str) -> bool:
-    return bool(names) and all(ours.startswith(prefix) for ours in names.values())
-
-
-def _explain(shapes: Shapes, asked: ArchSpec | None, known: Sequence[ArchSpec]) -> str:
-    """One line: what is nearest, and what keeps the state dict from being that."""
-    fits = [_Fit.of(shapes, spec, form) for spec, form in _candidates([asked] if asked else known)]
-    nearest = max(fits, key=lambda fit: fit.likeness)
-    if asked is None:
-        names = ", ".join(dict.fromkeys(spec.name for spec in known))
-        start = f"{len(shapes)} parameters that fit no known network ({names}); nearest is "
-    else:
-        start = f"{len(shapes)} parameters that are not those of "
-    reshaped = [
-        f"{name} is {_sizes(got)}, must be {_sizes(allowed)}"
-        for name, got, allowed in nearest.reshaped
-    ]
-    problems = [
-        f"{len(items)} {what} ({_first(items)})"
-        for what, items in (
-            ("missing", nearest.missing),
-            ("too many", nearest.unexpected),
-            ("of another shape", reshaped),
-        )
-        if items
-    ]
-    return f"{start}{nearest.label}: {', '.join(problems)}; `edgesr models` lists what is supported"
-
-
-def _first(items: Sequence[str]) -> str:
-    more = ", ..." if len(items) > _NAMES_SHOWN else ""
-    return ", ".join(items[:_NAMES_SHOWN]) + more
-
-
-def _sizes(shape: tuple[int, ...]) -> str:
-    return "x".join(str(size) for size in shape) or "a scalar"

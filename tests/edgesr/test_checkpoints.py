@@ -215,7 +215,7 @@ class TestBadFiles:
         ],
     )
     def test_another_format(self, content: bytes, save: Callable[..., Path]) -> None:
-        assert "is no PyTorch or safetensors checkpoint" in refusal(save(content))
+        assert "is no PyTorch or safetensors file: it begins with" in refusal(save(content))
 
     def test_random_bytes_never_escape_as_another_error(self, save: Callable[..., Path]) -> None:
         generator = torch.Generator().manual_seed(0)
