@@ -67,6 +67,7 @@ class InputParity(_Record):
 
     Attributes:
         input: Name of the input.
+        is_picture: Whether it is a picture; else a pattern at the network's extremes.
         max_abs: Largest absolute difference, of values in [0, 1].
         max_grey_levels: The same in steps of 1/255.
         p99_9: 99.9th percentile of the absolute differences.
@@ -77,6 +78,7 @@ class InputParity(_Record):
     """
 
     input: str
+    is_picture: bool
     max_abs: float
     max_grey_levels: float
     p99_9: float
@@ -91,13 +93,15 @@ class BackendParity(_Record):
     Attributes:
         backend: What computed.
         gate: What had to be reached on every input.
-        failures: Which inputs failed it and by how much; empty when all passed.
+        failures: What failed it and by how much; empty when it passed.
+        psnr_db: Over all inputs together; None where nothing differs.
         inputs: The measurements.
     """
 
     backend: str
     gate: str
     failures: tuple[str, ...]
+    psnr_db: float | None
     inputs: tuple[InputParity, ...]
 
 

@@ -1,10 +1,13 @@
 """PyTorch -> ONNX at a fixed size."""
 
+import copy
 import io
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import onnx
+
+from edgesr.errors import ConversionError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -43,3 +46,25 @@ def export(net: "nn.Module", height: int, width: int) -> onnx.ModelProto:
             dynamo=False,
         )
     return onnx.load_model_from_string(buffer.getvalue())
+
+
+def with_input_size(model: onnx.ModelProto, height: int, width: int) -> onnx.ModelProto:
+    """The same graph for another input size.
+
+    Export and calibration at a small size cost a fraction of the same at the final one, and
+    convolutions, activations and shuffles do not depend on the size.
+
+    Raises:
+        ConversionError: An operator of the graph only fits the size that it was exported at.
+    """
+    resized = copy.deepcopy(model)
+    del resized.graph.value_info[:]
+    sizes = resized.graph.input[0].type.tensor_type.shape.dim
+    sizes[2].dim_value, sizes[3].dim_value = height, width
+    resized.graph.output[0].type.tensor_type.ClearField("shape")
+    try:
+        return onnx.shape_inference.infer_shapes(resized, strict_mode=True, data_prop=True)
+    except onnx.shape_inference.InferenceError as error:
+        raise ConversionError(
+            f"the network cannot be resized to {height}x{width}: {error}"
+        ) from error

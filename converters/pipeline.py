@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from converters.manifest import FACTS_ENTRY, Facts, GpuRecord, Manifest, RangeRecord, manifest_path
 from converters.probes import Probe, calibration_probes, verification_probes
 from converters.spec import ConversionSpec, Precision, file_name
 from edgesr.checkpoints import LoadedCheckpoint, weights_sha256
-from edgesr.errors import ConversionError
 from edgesr.files import atomic_outputs, check_writable
 from edgesr.progress import ProgressCallback, silent
 
@@ -25,10 +27,14 @@ if TYPE_CHECKING:
     from converters.passes.fp16_range import RangeReport
     from converters.verify import ParityReport
 
+Float32Array = NDArray[np.float32]
+
 #: The passes for the GPU delegate, in order.
 GPU_PASSES = ("io_scale", "split_free", "linear_chains", "depth_to_space", "fp16_range")
 
 _TOOLS = ("torch", "onnx", "onnx2tf", "tensorflow", "ai-edge-litert", "numpy", "edgesr")
+# Magnitudes are calibrated on crops of this size: the reach of the networks here is far smaller.
+_CALIBRATION_SIDE = 128
 _STAGES = ("fold", "export", "rewrite", "convert")
 
 
@@ -40,11 +46,13 @@ class Rewritten:
         model: The graph: range [0, 1], only operators that TFLite's GPU delegate has.
         passes: Names of the passes that ran, in order.
         ranges: What fp16_range did; None if it was left out.
+        calibration: The inputs that showed how large intermediates get; of the graph's own size.
     """
 
     model: "onnx.ModelProto"
     passes: tuple[str, ...]
     ranges: "RangeReport | None"
+    calibration: tuple[Probe, ...]
 
 
 def convert(
@@ -77,9 +85,8 @@ def convert(
         SizeError: The size needs more memory than there is.
         OutputError: A file cannot be written; none of them is.
     """
-    from edgesr.reparam import fold
-
     from converters.memory import check_memory
+    from edgesr.reparam import fold
 
     targets = [t for p in spec.precisions for t in (outputs[p], manifest_path(outputs[p]))]
     for target in targets:
@@ -87,9 +94,9 @@ def convert(
     _stage(progress, "fold")
     plain = fold(checkpoint.net)
     check_memory(plain, spec.height, spec.width)
-    rewritten, calibration = _rewritten(plain, checkpoint, spec, pictures, progress)
+    rewritten = _rewritten(plain, checkpoint, spec, pictures, progress)
     _stage(progress, "convert")
-    contents = _tflite_files(rewritten, checkpoint, spec)
+    contents = [_tflite_file(rewritten, checkpoint, spec, p) for p in spec.precisions]
     probes = verification_probes(spec.height, spec.width, pictures)
     with tempfile.TemporaryDirectory(prefix="edgesr-") as scratch:
         files = {Path(scratch, outputs[p].name): p.value for p in spec.precisions}
@@ -97,8 +104,7 @@ def convert(
             path.write_bytes(content)
         reports = _verified(files, checkpoint, probes, threads, progress)
         manifests = [
-            _manifest(path, report, rewritten, calibration)
-            for path, report in zip(files, reports, strict=True)
+            _manifest(path, report, rewritten) for path, report in zip(files, reports, strict=True)
         ]
     texts = [t for c, m in zip(contents, manifests, strict=True) for t in (c, m.to_json().encode())]
     with atomic_outputs(targets, overwrite=overwrite) as temporary:
@@ -130,7 +136,7 @@ def rewrite(
         skip: Names of passes to leave out.
 
     Raises:
-        ConversionError: `skip` names no pass, or a pass cannot be exact here.
+        ConversionError: A pass cannot be exact here.
     """
     from converters.passes.depth_to_space import depth_to_space
     from converters.passes.fp16_range import fp16_range
@@ -138,8 +144,6 @@ def rewrite(
     from converters.passes.linear_chains import linear_chains
     from converters.passes.split_free import split_free
 
-    if unknown := skip - set(GPU_PASSES):
-        raise ConversionError(f"got passes {sorted(unknown)}, allowed {', '.join(GPU_PASSES)}")
     names = tuple(name for name in GPU_PASSES if name not in skip)
     model = io_scale(exported, value_range) if "io_scale" in names else exported
     for name, run in (
@@ -149,10 +153,13 @@ def rewrite(
     ):
         model = run(model) if name in names else model
     if "fp16_range" not in names:
-        return Rewritten(model, names, None)
-    inputs_nchw = [p.lr_nhwc.transpose(0, 3, 1, 2).copy() for p in calibration]
-    model, ranges = fp16_range(model, inputs_nchw)
-    return Rewritten(model, names, ranges)
+        return Rewritten(model, names, None, tuple(calibration))
+    model, ranges = fp16_range(model, _nchw(calibration))
+    return Rewritten(model, names, ranges, tuple(calibration))
+
+
+def _nchw(probes: Sequence[Probe]) -> list[Float32Array]:
+    return [np.ascontiguousarray(p.lr_nhwc.transpose(0, 3, 1, 2)) for p in probes]
 
 
 def _stage(progress: ProgressCallback, name: str) -> None:
@@ -165,42 +172,46 @@ def _rewritten(
     spec: ConversionSpec,
     pictures: Path | None,
     progress: ProgressCallback,
-) -> tuple[Rewritten, tuple[str, ...]]:
-    """Export and rewrite; also the names of the calibration inputs."""
+) -> Rewritten:
+    """Export and rewrite at the size of calibration."""
     from converters.onnx_export import export
 
     _stage(progress, "export")
-    exported = export(plain, spec.height, spec.width)
+    height, width = min(spec.height, _CALIBRATION_SIDE), min(spec.width, _CALIBRATION_SIDE)
+    exported = export(plain, height, width)
     _stage(progress, "rewrite")
-    calibration = calibration_probes(spec.height, spec.width, pictures)
-    rewritten = rewrite(exported, checkpoint.spec.value_range, calibration, spec.skip_passes)
-    return rewritten, tuple(probe.name for probe in calibration)
+    calibration = calibration_probes(height, width, pictures)
+    return rewrite(exported, checkpoint.spec.value_range, calibration, spec.skip_passes)
 
 
-def _tflite_files(
-    rewritten: Rewritten, checkpoint: LoadedCheckpoint, spec: ConversionSpec
-) -> list[bytes]:
-    """One finished file per precision."""
+def _tflite_file(
+    rewritten: Rewritten, checkpoint: LoadedCheckpoint, spec: ConversionSpec, precision: Precision
+) -> bytes:
+    """One finished file of the final size."""
+    from converters import fp16_rounding
+    from converters.onnx_export import with_input_size
     from converters.tflite import embed, to_tflite
 
-    made = to_tflite(rewritten.model)
-    contents: list[bytes] = []
-    for precision in spec.precisions:
-        facts = _facts(rewritten, checkpoint, spec, precision)
-        contents.append(
-            embed(
-                made.fp16 if precision is Precision.FP16 else made.fp32,
-                input_name=facts.input_name,
-                output_name=facts.output_name,
-                description=f"{facts.model} x{facts.scale} super-resolution, made by edgesr",
-                metadata={FACTS_ENTRY: facts.model_dump_json()},
-            )
-        )
-    return contents
+    half = precision is Precision.FP16
+    model, passes = rewritten.model, rewritten.passes
+    if half and fp16_rounding.NAME not in spec.skip_passes:
+        model = fp16_rounding.round_weights(model, _nchw(rewritten.calibration))
+        passes = (*passes, fp16_rounding.NAME)
+    facts = _facts(passes, checkpoint, spec, precision)
+    return embed(
+        to_tflite(with_input_size(model, spec.height, spec.width), half=half),
+        input_name=facts.input_name,
+        output_name=facts.output_name,
+        description=f"{facts.model} x{facts.scale} super-resolution, made by edgesr",
+        metadata={FACTS_ENTRY: facts.model_dump_json()},
+    )
 
 
 def _facts(
-    rewritten: Rewritten, checkpoint: LoadedCheckpoint, spec: ConversionSpec, precision: Precision
+    passes: tuple[str, ...],
+    checkpoint: LoadedCheckpoint,
+    spec: ConversionSpec,
+    precision: Precision,
 ) -> Facts:
     return Facts(
         model=checkpoint.spec.name,
@@ -212,7 +223,7 @@ def _facts(
         weights_sha256=weights_sha256(checkpoint.net),
         weights_source=checkpoint.source,
         weights_licence=checkpoint.licence,
-        passes=rewritten.passes,
+        passes=passes,
         tool_versions=_tool_versions(),
     )
 
@@ -235,9 +246,7 @@ def _verified(
     return verify(files, reference, probes, threads=threads, progress=progress)
 
 
-def _manifest(
-    path: Path, report: "ParityReport", rewritten: Rewritten, calibration: tuple[str, ...]
-) -> Manifest:
+def _manifest(path: Path, report: "ParityReport", rewritten: Rewritten) -> Manifest:
     """The record of one proven file."""
     from converters.audit import audit
 
@@ -257,7 +266,7 @@ def _manifest(
             largest_before=ranges.largest_before,
             largest_after=ranges.largest_after,
             scaled_tensors=ranges.scaled_tensors,
-            calibration_inputs=calibration,
+            calibration_inputs=tuple(probe.name for probe in rewritten.calibration),
         ),
         parity=report.backends,
         gpu=GpuRecord(rules_passed=not found.offences, offences=found.offences),

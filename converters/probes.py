@@ -19,10 +19,18 @@ _SEED = 20210801
 
 @dataclass(frozen=True)
 class Probe:
-    """A named input: RGB, 1 x height x width x 3, float32 in [0, 1]."""
+    """One input.
+
+    Attributes:
+        name: For reports.
+        lr_nhwc: RGB, 1 x height x width x 3, float32 in [0, 1].
+        is_picture: Whether it looks like what users upscale; else it is a pattern that drives the
+            network to its extremes.
+    """
 
     name: str
     lr_nhwc: Float32Array
+    is_picture: bool = False
 
 
 def default_pictures() -> Path | None:
@@ -54,7 +62,7 @@ def calibration_probes(height: int, width: int, pictures: Path | None) -> list[P
 
 
 def _pictures(folder: Path | None, height: int, width: int, *, skip: int) -> list[Probe]:
-    card = Probe("test card", _test_card(height, width))
+    card = Probe("test card", _test_card(height, width), is_picture=True)
     if folder is None:
         return [card]
     if not folder.is_dir():
@@ -66,7 +74,7 @@ def _pictures(folder: Path | None, height: int, width: int, *, skip: int) -> lis
         raise PictureError(f"{folder} holds no picture; allowed: {', '.join(sorted(_SUFFIXES))}")
     # With too few pictures for two disjoint sets the same ones serve both.
     chosen = files[skip : skip + _PICTURES_EACH] or files[:_PICTURES_EACH]
-    return [Probe(f.name, _fit(f, height, width)) for f in chosen] + [card]
+    return [Probe(f.name, _fit(f, height, width), is_picture=True) for f in chosen] + [card]
 
 
 def _fit(file: Path, height: int, width: int) -> Float32Array:

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,18 +20,14 @@ _SIGNATURE = "serving_default"
 _BUFFER_ALIGNMENT = 16  # force_align of Buffer.data in the TFLite schema
 
 
-@dataclass(frozen=True)
-class TfliteFiles:
-    """What onnx2tf makes of one graph: the same operators, weights stored in FP32 or FP16."""
-
-    fp32: bytes
-    fp16: bytes
-
-
-def to_tflite(model: "onnx.ModelProto") -> TfliteFiles:
-    """Convert an ONNX graph with NCHW input and output into NHWC `.tflite` files.
+def to_tflite(model: "onnx.ModelProto", *, half: bool) -> bytes:
+    """Convert an ONNX graph with NCHW input and output into an NHWC `.tflite`.
 
     onnx2tf runs in a child process without network access: see `_onnx2tf_child`.
+
+    Args:
+        model: A graph whose operators onnx2tf maps one to one.
+        half: Whether weights are stored in FP16 (each behind a DEQUANTIZE) or in FP32.
 
     Raises:
         ConversionError: onnx2tf fails; the message ends with its last words.
@@ -43,11 +38,10 @@ def to_tflite(model: "onnx.ModelProto") -> TfliteFiles:
         folder = Path(scratch)
         onnx.save(model, str(folder / "model.onnx"))
         _run_child(folder)
-        files = [folder / "out" / f"model_float{bits}.tflite" for bits in (32, 16)]
-        missing = [file.name for file in files if not file.is_file()]
-        if missing:
-            raise ConversionError(f"onnx2tf made no {', '.join(missing)} and gave no reason")
-        return TfliteFiles(*(file.read_bytes() for file in files))
+        made = folder / "out" / f"model_float{16 if half else 32}.tflite"
+        if not made.is_file():
+            raise ConversionError(f"onnx2tf made no {made.name} and gave no reason")
+        return made.read_bytes()
 
 
 def _run_child(folder: Path) -> None:

@@ -11,12 +11,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from edgesr.testcard import draw_test_card
 from PIL import Image, ImageDraw
 
-from edgesr.testcard import draw_test_card
-
 MODEL = "imdn-rtc_x2_720x480_fp16.tflite"
-PHOTOGRAPH = Path("data/Set14/x2/LR/img_013.png")
+PHOTOGRAPH = Path("data/Set14/x2/LR/img_011.png")
 CROP = 160  # side of the region shown, in pixels of the small picture
 ZOOM = 4
 

@@ -43,11 +43,11 @@ def parity_tables(backends: "Sequence[BackendParity]", *, err: bool = False) -> 
     """Print one table per backend: how far the file is from PyTorch on every input."""
     console = Console(stderr=err)
     for parity in backends:
-        verdict = "passed" if not parity.failures else f"FAILED on {len(parity.failures)} inputs"
-        table = Table(title=f"parity on {parity.backend}: {parity.gate}: {verdict}")
-        table.add_column("input", no_wrap=True)
-        for name in ("max abs", "max grey levels", "p99.9", "PSNR dB", "residual PSNR dB"):
-            table.add_column(name, justify="right")
+        verdict = "FAILED" if parity.failures else "passed"
+        table = Table(title=f"{parity.backend}: {parity.gate}: {verdict}", title_justify="left")
+        table.add_column("input", no_wrap=True, max_width=24, overflow="ellipsis")
+        for name in ("max abs", "grey levels", "p99.9", "PSNR dB", "residual"):
+            table.add_column(name, justify="right", no_wrap=True)
         for row in parity.inputs:
             table.add_row(
                 row.input,
@@ -57,6 +57,10 @@ def parity_tables(backends: "Sequence[BackendParity]", *, err: bool = False) -> 
                 _decibels(row.psnr_db),
                 _decibels(row.residual_psnr_db),
             )
+        largest = max(row.max_abs for row in parity.inputs)
+        together = ["all together", f"{largest:.2e}", f"{largest * 255:.3f}", ""]
+        table.add_section()
+        table.add_row(*together, _decibels(parity.psnr_db), "")
         console.print(table)
 
 

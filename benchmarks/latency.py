@@ -1,0 +1,139 @@
+"""Latency of edgesr's files against the published timing file and litert-torch's, in one run.
+
+    python benchmarks/latency.py --json benchmarks/results/latency_cpu.json
+
+The files take turns (A B C A B C ...), so that a drift of the machine's speed hits all alike; the
+ratio is the median of the ratios turn by turn. All run on the same runtime with the same threads.
+"""
+
+import argparse
+import json
+import platform
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from peers import LITERT_TORCH, convert_with_litert_torch
+from rich.console import Console
+from rich.table import Table
+
+from converters.pipeline import convert, default_outputs
+from converters.probes import default_pictures
+from converters.spec import ConversionSpec, Precision
+from edgesr.checkpoints import LoadedCheckpoint, load
+from edgesr.download import published_checkpoint
+from edgesr.registry import find_spec
+from edgesr.reparam import fold
+from edgesr.runtime import Runner, open_model
+
+PUBLISHED = Path("reference/imdn_rtc_time.tflite")
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One file's latency in milliseconds, and its ratio to the first file of the group."""
+
+    model: str
+    file: str
+    median_ms: float
+    p90_ms: float
+    min_ms: float
+    ratio_of_edgesr_to_this: float
+
+
+def main() -> None:
+    """Convert, measure in turns, print a table and write the record."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=50)
+    parser.add_argument("--models", default="rtc,fmen-s")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    timings: list[Timing] = []
+    for model in arguments.models.split(","):
+        with tempfile.TemporaryDirectory() as scratch:
+            files = contenders(load(published_checkpoint(find_spec(model))), Path(scratch))
+            rounds = arguments.rounds if model == "rtc" else max(5, arguments.rounds // 5)
+            timings += measure(model, files, arguments.threads, rounds)
+    show(timings)
+    if arguments.json:
+        record = {"conditions": conditions(arguments), "timings": [asdict(t) for t in timings]}
+        arguments.json.write_text(json.dumps(record, indent=2) + "\n")
+
+
+def contenders(checkpoint: LoadedCheckpoint, folder: Path) -> dict[str, Path]:
+    """Edgesr's two files, litert-torch's, and the published one where it is of this network."""
+    spec = ConversionSpec(precisions=(Precision.FP32, Precision.FP16))
+    outputs = default_outputs(checkpoint, spec, folder)
+    convert(checkpoint, spec, outputs, pictures=default_pictures())
+    weights, peer = folder / "plain.pt", folder / "litert_torch.tflite"
+    torch.save(fold(checkpoint.net).state_dict(), weights)
+    name = checkpoint.spec.name
+    convert_with_litert_torch(name, weights, spec.height, spec.width, peer)
+    files = {f"edgesr {p}": path for p, path in outputs.items()}
+    files[LITERT_TORCH.replace("==", " ")] = peer
+    published = (default_pictures() or Path("x/x")).parent.parent / PUBLISHED
+    if name == "imdn-rtc" and published.is_file():
+        files["published imdn_rtc_time.tflite"] = published
+    return files
+
+
+def measure(model: str, files: dict[str, Path], threads: int, rounds: int) -> list[Timing]:
+    """Run the files in turns, one picture each, after one warm-up round."""
+    runners = {name: open_model(path, threads=threads) for name, path in files.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in files}
+    for turn in range(rounds + 1):
+        for name, runner in runners.items():
+            elapsed = _timed(runner)
+            if turn:
+                seconds[name].append(elapsed)
+    first = np.array(next(iter(seconds.values())))
+    return [
+        Timing(
+            model,
+            name,
+            1e3 * float(np.median(values)),
+            1e3 * float(np.quantile(values, 0.9)),
+            1e3 * min(values),
+            float(np.median(first / np.array(values))),
+        )
+        for name, values in seconds.items()
+    ]
+
+
+def _timed(runner: Runner) -> float:
+    shape = runner.shape
+    lr_nhwc = np.full((1, shape.height, shape.width, 3), 0.5, np.float32)
+    start = time.perf_counter()
+    runner.run(lr_nhwc)
+    return time.perf_counter() - start
+
+
+def conditions(arguments: argparse.Namespace) -> dict[str, object]:
+    """What the numbers depend on."""
+    return {
+        "threads": arguments.threads,
+        "rounds": arguments.rounds,
+        "warm_up_rounds": 1,
+        "size": "720x480",
+        "runtime": f"ai-edge-litert {version('ai-edge-litert')}, XNNPACK, FP32 arithmetic",
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+    }
+
+
+def show(timings: list[Timing]) -> None:
+    """Print the table."""
+    table = Table("model", "file", "median ms", "p90 ms", "min ms", "edgesr fp32 / this")
+    for t in timings:
+        row = [f"{v:.1f}" for v in (t.median_ms, t.p90_ms, t.min_ms)]
+        table.add_row(t.model, t.file, *row, f"{t.ratio_of_edgesr_to_this:.3f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""What `edgesr upscale` costs beside the network itself.
+
+Two kinds of fresh processes take turns. The reference starts Python, loads the model and runs it as
+often as the picture has tiles, doing nothing else. The command is `edgesr upscale` on a real file,
+with reading, cutting, rounding, encoding and writing. With the reference's time around its runs
+taken for start-up, the ratio is
+
+    (command - (reference - runs)) / runs        target: at most 1.15
+
+Example: python benchmarks/upscale_overhead.py imdn-rtc_x2_720x480_fp16.tflite --json overhead.json
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from edgesr.batch import Done, Job, ReadAhead, Settings, upscale_files
+from edgesr.images import encode_picture, read_picture
+from edgesr.overlap import choose_overlap, stated_radius
+from edgesr.runtime import open_model
+from edgesr.testcard import draw_test_card
+from edgesr.tiling import cover
+from edgesr.upscale import Upscaler
+
+TARGET = 1.15
+
+_REFERENCE = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from edgesr.runtime import open_model
+path, threads, runs = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+runner = open_model(path, threads=threads)
+lr_nhwc = np.random.RandomState(0).rand(1, runner.shape.height, runner.shape.width, 3)
+lr_nhwc = lr_nhwc.astype(np.float32)
+started = time.perf_counter()
+for _ in range(runs):
+    runner.run(lr_nhwc)
+print(time.perf_counter() - started)
+"""
+_COMMAND = "import sys; from edgesr.cli import main; main()"
+
+
+def main() -> None:
+    """Measure, print a table, write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model_file", type=Path)
+    parser.add_argument("--size", default="1900x1200", help="of the picture, HxW")
+    parser.add_argument("--formats", nargs="+", default=["png", "jpg"])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    height, width = map(int, args.size.split("x"))
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [
+            _measure(args.model_file, _write_picture(Path(folder), height, width, name), args)
+            for name in args.formats
+        ]
+    _print_table(rows)
+    if args.json:
+        conditions = _conditions(args.model_file, height, width, args.threads, args.repeats)
+        args.json.write_text(json.dumps({"conditions": conditions, "results": rows}, indent=2))
+
+
+def _measure(model_file: Path, picture: Path, args: argparse.Namespace) -> dict[str, object]:
+    """Reference and command in turns; medians over the repeats."""
+    tiles = _count_tiles(model_file, picture)
+    target = picture.with_name(f"out{picture.suffix}")
+    reference = [_REFERENCE, str(model_file), str(args.threads), str(tiles)]
+    command = [_COMMAND, "upscale", str(picture), "--model-file", str(model_file)]
+    command += ["--output", str(target), "--force", "--threads", str(args.threads)]
+    runs: list[float] = []
+    startups: list[float] = []
+    totals: list[float] = []
+    for _ in range(args.repeats):
+        wall, printed = _run(reference)
+        runs.append(float(printed))
+        startups.append(wall - runs[-1])
+        totals.append(_run(command)[0])
+    ratio = (median(totals) - median(startups)) / median(runs)
+    each = [(t - s) / r for t, s, r in zip(totals, startups, runs, strict=True)]
+    return {
+        "format": picture.suffix[1:],
+        "tiles": tiles,
+        "ratio": round(ratio, 4),
+        "ratio_lowest": round(min(each), 4),
+        "ratio_highest": round(max(each), 4),
+        "runs_ms": round(1000 * median(runs), 1),
+        "command_ms": round(1000 * median(totals), 1),
+        "startup_ms": round(1000 * median(startups), 1),
+        "output_bytes": target.stat().st_size,
+        **_stages(model_file, picture, target, args.threads),
+    }
+
+
+def _run(words: list[str]) -> tuple[float, str]:
+    """Wall time in seconds and stdout of a Python process."""
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", *words],
+        check=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    return time.perf_counter() - started, done.stdout.decode()
+
+
+def _stages(model_file: Path, picture: Path, target: Path, threads: int) -> dict[str, float]:
+    """Where the time goes, within one warm process; the best of three."""
+    runner = open_model(model_file, threads=threads)
+    upscaler = Upscaler(runner, choose_overlap(stated_radius(model_file), None, runner.shape)[0])
+    decoded = read_picture(picture)
+    result = upscaler.upscale(decoded)
+    job, settings = Job(picture, target), Settings(overwrite=True, threads=threads)
+    with ReadAhead([picture], settings.max_pixels) as ahead:
+        (done,) = upscale_files([job], ahead, upscaler, settings)
+    if not isinstance(done, Done):
+        raise SystemExit(f"upscaling failed: {done.message}")
+    return {
+        "decode_ms": _best_ms(lambda: read_picture(picture)),
+        "tiles_ms": _best_ms(lambda: upscaler.upscale(decoded)),
+        "encode_ms": _best_ms(lambda: encode_picture(result, target, threads=threads)),
+    }
+
+
+def _best_ms(work: "object") -> float:
+    times: list[float] = []
+    for _ in range(3):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return round(1000 * min(times), 1)
+
+
+def _count_tiles(model_file: Path, picture: Path) -> int:
+    shape = open_model(model_file, threads=1).shape
+    radius = choose_overlap(stated_radius(model_file), None, shape)[0]
+    with Image.open(picture) as image:
+        return len(cover(image.height, image.width, shape, radius))
+
+
+def _write_picture(folder: Path, height: int, width: int, suffix: str) -> Path:
+    """A picture of the asked size: photographs side by side where there are any."""
+    path = folder / f"in.{suffix}"
+    Image.fromarray(_photographs(height, width)).save(path, quality=95)
+    return path
+
+
+def _photographs(height: int, width: int) -> NDArray[np.uint8]:
+    shared = Path(os.environ.get("EDGESR_SHARED", "")) / "data/BSD100/x2/HR"
+    files = sorted(shared.glob("*.png")) if os.environ.get("EDGESR_SHARED") else []
+    if not files:
+        return draw_test_card(height, width)
+    side = 320
+    canvas = np.zeros((-(-height // side) * side, -(-width // side) * side, 3), np.uint8)
+    places = [(y, x) for y in range(0, height, side) for x in range(0, width, side)]
+    for index, (y, x) in enumerate(places):
+        with Image.open(files[index % len(files)]) as image:
+            canvas[y : y + side, x : x + side] = np.asarray(image.convert("RGB"))[:side, :side]
+    return canvas[:height, :width]
+
+
+def _conditions(
+    model_file: Path, height: int, width: int, threads: int, repeats: int
+) -> dict[str, object]:
+    return {
+        "model_file": model_file.name,
+        "picture": f"{height}x{width}, "
+        + ("photographs" if os.environ.get("EDGESR_SHARED") else "test card"),
+        "threads": threads,
+        "repeats": repeats,
+        "statistic": "median; each repeat is a reference and a command in turn",
+        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, {platform.system()}",
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in ("ai-edge-litert", "numpy", "pillow")},
+        "target_ratio": TARGET,
+    }
+
+
+def _print_table(rows: list[dict[str, object]]) -> None:
+    names = list(rows[0])
+    print("".join(f"{name:>15}" for name in names))
+    for row in rows:
+        print("".join(f"{row[name]!s:>15}" for name in names))
+
+
+if __name__ == "__main__":
+    main()
