@@ -48,17 +48,19 @@ def psnr_y(a_hwc_u8: Uint8Array, b_hwc_u8: Uint8Array, shave: int) -> float:
         PictureError: An array is not 8-bit RGB.
         SizeError: The sizes differ, `shave` is negative or leaves nothing.
     """
-    if a_hwc_u8.shape != b_hwc_u8.shape:
+    a_hw, b_hw = luma(a_hwc_u8), luma(b_hwc_u8)
+    if a_hw.shape != b_hw.shape:
         raise SizeError(
-            f"got pictures of {a_hwc_u8.shape} and {b_hwc_u8.shape}, allowed equal sizes; crop one"
+            f"got pictures of {a_hw.shape[0]}x{a_hw.shape[1]} and {b_hw.shape[0]}x{b_hw.shape[1]}, "
+            "allowed equal sizes; crop one"
         )
-    height, width = a_hwc_u8.shape[:2]
+    height, width = a_hw.shape
     if not 0 <= 2 * shave < min(height, width):
         raise SizeError(
             f"got shave {shave} for a picture of {height}x{width}, allowed 0 to "
             f"{(min(height, width) - 1) // 2}; compare larger pictures or shave less"
         )
     inside = slice(shave, height - shave), slice(shave, width - shave)
-    difference = luma(a_hwc_u8)[inside].astype(np.float64) - luma(b_hwc_u8)[inside]
+    difference = a_hw[inside].astype(np.float64) - b_hw[inside]
     mean_square = float(np.mean(difference**2))
     return float("inf") if mean_square == 0 else float(10 * np.log10(255**2 / mean_square))

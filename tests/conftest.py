@@ -2,6 +2,7 @@
 
 import os
 import random
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,20 @@ def _seeded() -> None:
     """Every test draws the same random numbers, whatever ran before it."""
     random.seed(0)
     np.random.seed(0)
+
+
+@pytest.fixture(scope="module")
+def one_torch_thread() -> Generator[None]:
+    """Small networks on one thread: on busy cores torch's threads wait for each other for minutes.
+
+    A module asks for it by `pytestmark = pytest.mark.usefixtures("one_torch_thread")`.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

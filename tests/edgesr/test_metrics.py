@@ -1,0 +1,106 @@
+"""PSNR on Y as the super-resolution literature measures it."""
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from edgesr.errors import PictureError, SizeError
+from edgesr.metrics import luma, psnr_y
+
+Uint8Array = NDArray[np.uint8]
+
+
+def plain_colour(height: int, width: int, *rgb: int) -> Uint8Array:
+    return np.broadcast_to(np.array(rgb, np.uint8), (height, width, 3)).copy()
+
+
+def noise(seed: int, height: int, width: int) -> Uint8Array:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+class TestLuma:
+    @pytest.mark.parametrize(
+        ("rgb", "expected"),
+        [
+            pytest.param((0, 0, 0), 16, id="black"),
+            pytest.param((255, 255, 255), 235, id="white"),
+            # 16 + 65.481, 16 + 128.553, 16 + 24.966, rounded: rgb2ycbcr's values.
+            pytest.param((255, 0, 0), 81, id="red"),
+            pytest.param((0, 255, 0), 145, id="green"),
+            pytest.param((0, 0, 255), 41, id="blue"),
+            pytest.param((128, 128, 128), 126, id="grey"),
+        ],
+    )
+    def test_known_colours(self, rgb: tuple[int, int, int], expected: int) -> None:
+        assert luma(plain_colour(1, 1, *rgb)).tolist() == [[expected]]
+
+    def test_agrees_with_scikit_image_before_rounding(self) -> None:
+        color = pytest.importorskip("skimage.color")
+        picture = noise(0, 50, 60)
+        expected = color.rgb2ycbcr(picture)[..., 0]
+        assert np.abs(luma(picture) - expected).max() <= 0.5 + 1e-9
+
+    @pytest.mark.parametrize(
+        "array",
+        [
+            pytest.param(np.zeros((4, 4, 3), np.float32), id="float"),
+            pytest.param(np.zeros((4, 4, 3), np.uint16), id="16-bit"),
+            pytest.param(np.zeros((4, 4, 4), np.uint8), id="four-channels"),
+            pytest.param(np.zeros((4, 4), np.uint8), id="grey"),
+        ],
+    )
+    def test_anything_but_8_bit_rgb_is_refused(self, array: Uint8Array) -> None:
+        with pytest.raises(PictureError, match="allowed uint8 of height x width x 3"):
+            luma(array)
+
+
+class TestPsnrY:
+    def test_equal_pictures_are_infinitely_alike(self) -> None:
+        assert psnr_y(noise(0, 9, 9), noise(0, 9, 9), shave=2) == math.inf
+
+    def test_one_level_of_luma_everywhere(self) -> None:
+        # Luma 126 and 127: a mean square of 1.
+        a, b = plain_colour(8, 8, 128, 128, 128), plain_colour(8, 8, 129, 129, 129)
+        assert psnr_y(a, b, shave=0) == pytest.approx(20 * math.log10(255))
+
+    def test_black_against_white_has_the_peak_255_not_the_range_of_luma(self) -> None:
+        a, b = plain_colour(8, 8, 0, 0, 0), plain_colour(8, 8, 255, 255, 255)
+        assert psnr_y(a, b, shave=0) == pytest.approx(20 * math.log10(255 / 219))
+
+    def test_shaved_pixels_do_not_count(self) -> None:
+        a = noise(0, 12, 10)
+        b = a.copy()
+        b[2:-2, 2:-2, 0] ^= 64
+        framed = np.full_like(b, 255)
+        framed[2:-2, 2:-2] = b[2:-2, 2:-2]
+        assert psnr_y(a, framed, shave=2) == psnr_y(a, b, shave=2)
+        assert psnr_y(a, framed, shave=1) < psnr_y(a, b, shave=1)
+
+    @given(st.integers(0, 2**32 - 1), st.integers(5, 12), st.integers(5, 12), st.integers(0, 2))
+    def test_is_symmetric_and_that_of_the_shaved_crops(
+        self, seed: int, height: int, width: int, shave: int
+    ) -> None:
+        a, b = noise(seed, height, width), noise(seed + 1, height, width)
+        crop = slice(shave, height - shave), slice(shave, width - shave)
+        assert psnr_y(a, b, shave) == psnr_y(b, a, shave) == psnr_y(a[crop], b[crop], 0)
+
+    def test_different_sizes_are_refused(self) -> None:
+        with pytest.raises(SizeError, match="got pictures of 8x8 and 8x9, allowed equal sizes"):
+            psnr_y(noise(0, 8, 8), noise(0, 8, 9), shave=0)
+
+    @pytest.mark.parametrize("shave", [-1, 4, 9])
+    def test_a_shave_that_leaves_nothing_is_refused(self, shave: int) -> None:
+        with pytest.raises(SizeError, match=rf"got shave {shave} .* 8x9, allowed 0 to 3"):
+            psnr_y(noise(0, 8, 9), noise(0, 8, 9), shave)
+
+
+def test_needs_no_torch() -> None:
+    code = "import sys, edgesr.metrics; print(sorted({'torch', 'scipy', 'PIL'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
