@@ -13,7 +13,7 @@ def progress_bar() -> Generator[ProgressCallback]:
     Nobody looks when stderr is no terminal (a file, a pipe, CI): then the callback is
     `edgesr.progress.silent`. The lines disappear when the block ends, so that what a command says
     on stdout and stderr is the same with a terminal and without. What is written to stderr inside
-    the block (`click.echo(..., err=True)`) appears above the bar.
+    the block (`click.echo(..., err=True)`) appears above the bar; stdout is best left for later.
 
     Yields:
         The callback. A stage may be reported again from its beginning (tiles of the next picture):
@@ -33,7 +33,13 @@ def progress_bar() -> Generator[ProgressCallback]:
         rp.TimeElapsedColumn(),
     )
     tasks: dict[str, rp.TaskID] = {}
-    with rp.Progress(*columns, console=console, transient=True, refresh_per_second=5) as bar:
+    with rp.Progress(
+        *columns,
+        console=console,
+        transient=True,
+        refresh_per_second=5,
+        redirect_stdout=False,  # rich would send it to stderr, also where a pipe waits for it
+    ) as bar:
 
         def report(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
