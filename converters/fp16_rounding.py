@@ -118,8 +118,9 @@ def _second_moments(
     )
     totals: dict[_Window, Float64Array] = {}
     for lr_nchw in calibration_nchw:
-        seen = dict(zip(sources, session.run(sources, {graph.input: lr_nchw}), strict=True))
-        seen[graph.input] = lr_nchw
+        # An empty list would mean all outputs, so the graph's own is asked for too.
+        values = session.run([*sources, graph.output], {graph.input: lr_nchw})
+        seen = dict(zip([*sources, graph.output], values, strict=True)) | {graph.input: lr_nchw}
         for window in {_window(conv) for conv in convs}:
             columns = _columns(np.asarray(seen[window[0]]), *window[1])
             moment = (columns @ columns.T).astype(np.float64) / columns.shape[1]

@@ -58,7 +58,7 @@ class Runner(Protocol):
 
         Returns:
             RGB, 1 x (scale height) x (scale width) x 3, float32, about [0, 1] but not clipped.
-            The array may be a view of the runtime's memory: it holds until the next `run`.
+            The array holds until the next `run`, which may write over it.
         """
         ...
 
@@ -149,12 +149,15 @@ class _InterpreterRunner:
         self._interpreter.allocate_tensors()
         self._input = self._interpreter.tensor(inputs[0]["index"])
         self._output = self._interpreter.tensor(outputs[0]["index"])
+        self._result = np.empty(outputs[0]["shape"], np.float32)
 
     def run(self, lr_nhwc: Float32Array) -> Float32Array:
-        # Views must not be alive during invoke, hence the calls here and not in __init__.
+        # The interpreter refuses to run while a view of its memory is alive, and a caller may well
+        # keep the last result: hence a copy, into memory that is allocated once.
         np.copyto(self._input(), lr_nhwc)
         self._interpreter.invoke()
-        return self._output()
+        np.copyto(self._result, self._output())
+        return self._result
 
 
 def _check_float_pair(path: Path, inputs: list[Any], outputs: list[Any]) -> None:

@@ -133,4 +133,5 @@ def _outputs(
         raise OutputError(
             f"got --output {output}, allowed a folder that exists or a name ending in .tflite"
         )
-    return {spec.precisions[0]: output}
+    (precision,) = spec.precisions
+    return {precision: output}

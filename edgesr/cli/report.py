@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -44,21 +45,22 @@ def parity_tables(backends: "Sequence[BackendParity]", *, err: bool = False) -> 
     console = Console(stderr=err)
     for parity in backends:
         verdict = "FAILED" if parity.failures else "passed"
-        table = Table(title=f"{parity.backend}: {parity.gate}: {verdict}", title_justify="left")
-        table.add_column("input", no_wrap=True, max_width=24, overflow="ellipsis")
+        title = f"{parity.backend}: {parity.gate}: {verdict}"
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+        table.add_column("input", no_wrap=True, max_width=24, min_width=12, overflow="ellipsis")
         for name in ("max abs", "grey levels", "p99.9", "PSNR dB", "residual"):
             table.add_column(name, justify="right", no_wrap=True)
         for row in parity.inputs:
             table.add_row(
                 row.input,
-                f"{row.max_abs:.2e}",
+                f"{row.max_abs:.1e}",
                 f"{row.max_grey_levels:.3f}",
-                f"{row.p99_9:.2e}",
+                f"{row.p99_9:.1e}",
                 _decibels(row.psnr_db),
                 _decibels(row.residual_psnr_db),
             )
         largest = max(row.max_abs for row in parity.inputs)
-        together = ["all together", f"{largest:.2e}", f"{largest * 255:.3f}", ""]
+        together = ["all together", f"{largest:.1e}", f"{largest * 255:.3f}", ""]
         table.add_section()
         table.add_row(*together, _decibels(parity.psnr_db), "")
         console.print(table)

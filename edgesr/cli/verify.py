@@ -46,7 +46,8 @@ def command(
     weights max abs <= 1e-4.
     """
     from converters.probes import default_pictures
-    from converters.verify import ParityGateError, describe, verify_file
+    from converters.verify import ParityGateError
+    from converters.verify_file import describe, verify_file
     from edgesr.cli.progress_bar import progress_bar
     from edgesr.cli.sources import load_checkpoint
 

@@ -1,0 +1,107 @@
+"""Parity of a `.tflite` that lies on disk, whoever made it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from converters.manifest import FACTS_ENTRY, Facts
+from converters.probes import verification_probes
+from converters.spec import Precision
+from converters.verify import ParityReport, torch_reference, verify
+from edgesr.errors import ModelFileError, ParityError
+from edgesr.progress import ProgressCallback, silent
+from edgesr.runtime import ModelShape, sr_shape
+
+if TYPE_CHECKING:
+    from edgesr.checkpoints import LoadedCheckpoint
+
+
+@dataclass(frozen=True)
+class FileDescription:
+    """What a file says of itself.
+
+    Attributes:
+        path: The file.
+        shape: Its sizes.
+        precision: Type of its stored weights.
+        facts: What edgesr wrote into it; None where another tool made it.
+    """
+
+    path: Path
+    shape: ModelShape
+    precision: Precision
+    facts: Facts | None
+
+
+def describe(path: Path) -> FileDescription:
+    """Read sizes, precision and facts.
+
+    Raises:
+        ModelFileError: The file is unreadable, or not a super-resolution model.
+    """
+    from converters.flatbuffer import read_model
+
+    model = read_model(path)
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ModelFileError(
+            f"{path} is not a super-resolution model: {len(model.inputs)} inputs and "
+            f"{len(model.outputs)} outputs, allowed one of each"
+        )
+    shape = sr_shape(path, list(model.inputs[0].shape), list(model.outputs[0].shape))
+    stores_half = any(t.dtype == "float16" and len(t.data) for t in model.tensors)
+    precision = Precision.FP16 if stores_half else Precision.FP32
+    return FileDescription(path, shape, precision, read_facts(path, model.metadata))
+
+
+def read_facts(path: Path, metadata: Mapping[str, bytes]) -> Facts | None:
+    """The facts among a file's metadata entries, or None if edgesr did not make it.
+
+    Raises:
+        ModelFileError: The entry is there but not of this schema.
+    """
+    if FACTS_ENTRY not in metadata:
+        return None
+    try:
+        return Facts.model_validate_json(metadata[FACTS_ENTRY])
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ModelFileError(
+            f"{path}: its {FACTS_ENTRY} are damaged or of a newer edgesr ({where}: {first['msg']})"
+        ) from error
+
+
+def verify_file(
+    described: FileDescription,
+    checkpoint: "LoadedCheckpoint",
+    *,
+    pictures: Path | None = None,
+    threads: int | None = None,
+    progress: ProgressCallback = silent,
+) -> ParityReport:
+    """Compare a file with a checkpoint, by the gates of its precision.
+
+    Args:
+        described: The file.
+        checkpoint: The network it ought to equal.
+        pictures: Folder of photographs; None for the test card.
+        threads: CPU threads.
+        progress: Told after every input.
+
+    Raises:
+        ParityError: The file is of another scale than the network.
+        ParityGateError: It does not match.
+    """
+    shape, spec = described.shape, checkpoint.spec
+    if shape.scale != spec.scale:
+        raise ParityError(
+            f"{described.path} upscales by {shape.scale}, {spec.name} by {spec.scale}: not the "
+            "same network; name the right one with --model and --checkpoint"
+        )
+    probes = verification_probes(shape.height, shape.width, pictures)
+    reference = torch_reference(checkpoint.net, spec.value_range)
+    files = {described.path: described.precision.value}
+    return verify(files, reference, probes, threads=threads, progress=progress)[0]

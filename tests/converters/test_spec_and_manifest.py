@@ -1,0 +1,102 @@
+"""Sizes as users type them, names of files, and manifests that are what they claim."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from converters.manifest import Manifest, manifest_path, read_manifest
+from converters.spec import ConversionSpec, Precision, file_name, parse_size
+from edgesr.errors import ModelFileError, SizeError
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("720x480", (720, 480)), ("16X16384", (16, 16384)), (" 64 x 48 ", (64, 48))],
+    ids=["usual", "bounds", "spaces"],
+)
+def test_a_size_is_height_then_width(text: str, size: tuple[int, int]) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "720", "720x", "x480", "720*480", "720x480x3", "a x b", "7e2x480", "720,480", "1" * 40],
+    ids=repr,
+)
+def test_what_is_no_size_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(SizeError, match="allowed HEIGHTxWIDTH"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize("text", ["0x480", "720x0", "-720x480", "720x-1", "15x64", "64x16385"])
+def test_a_side_out_of_bounds_is_refused(text: str) -> None:
+    with pytest.raises(SizeError, match="allowed 16 to 16384"):
+        parse_size(text)
+
+
+def test_a_spec_refuses_what_the_parser_refuses() -> None:
+    with pytest.raises(SizeError):
+        ConversionSpec(height=0)
+
+
+def test_file_names_follow_the_grammar() -> None:
+    name = file_name("imdn-rtc", 2, ConversionSpec(), Precision.FP16)
+    assert name == "imdn-rtc_x2_720x480_fp16.tflite"
+
+
+def _manifest() -> dict[str, object]:
+    facts = {
+        "model": "imdn-rtc",
+        "scale": 2,
+        "height": 720,
+        "width": 480,
+        "precision": "fp16",
+        "receptive_radius": 22,
+        "weights_sha256": "0" * 64,
+        "weights_source": "a test",
+        "weights_licence": "none stated",
+        "passes": ["split_free"],
+        "tool_versions": {"edgesr": "0"},
+    }
+    return {
+        "file": "a.tflite",
+        "sha256": "0" * 64,
+        "size_bytes": 1,
+        "facts": facts,
+        "operators": {"CONV_2D": 1},
+        "peak_activation_bytes": 1,
+        "fp16_range": None,
+        "parity": [],
+        "gpu": {"rules_passed": True, "offences": []},
+    }
+
+
+def test_a_manifest_survives_the_way_to_disk_and_back(tmp_path: Path) -> None:
+    manifest = Manifest.model_validate(_manifest())
+    path = manifest_path(tmp_path / "a.tflite")
+    path.write_text(manifest.to_json())
+    assert path.name == "a.json"
+    assert read_manifest(path) == manifest
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot read manifest"),
+        ("", "is no edgesr manifest"),
+        ("no json", "is no edgesr manifest"),
+        ("[]", "is no edgesr manifest"),
+        (json.dumps(_manifest() | {"colour": "red"}), "colour"),
+        (json.dumps({k: v for k, v in _manifest().items() if k != "sha256"}), "sha256"),
+        (json.dumps(_manifest() | {"schema_version": 2}), "schema_version"),
+    ],
+    ids=["missing", "empty", "text", "list", "unknown-key", "missing-key", "newer-schema"],
+)
+def test_a_bad_manifest_is_one_line(tmp_path: Path, content: str | None, message: str) -> None:
+    path = tmp_path / "a.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ModelFileError, match=message) as caught:
+        read_manifest(path)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,220 @@
+"""Parity: what is measured, what a gate lets through, and that wrong files are refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from converters.manifest import InputParity
+from converters.probes import Probe, calibration_probes, verification_probes
+from converters.verify import (
+    GATES,
+    Gate,
+    ParityGateError,
+    bicubic,
+    compare,
+    pooled_psnr,
+    verify,
+)
+from edgesr.errors import ParityError, PictureError
+from edgesr.runtime import Backend
+from helpers.tflite_builder import TfliteBuilder, conv_options, options
+
+HEIGHT, WIDTH = 24, 16
+
+
+def _probe(name: str = "x", *, is_picture: bool = True) -> Probe:
+    rng = np.random.default_rng(1)
+    return Probe(name, rng.random((1, HEIGHT, WIDTH, 3), dtype=np.float32), is_picture)
+
+
+def _parity(**changes: object) -> InputParity:
+    values: dict[str, object] = {
+        "input": "x",
+        "is_picture": True,
+        "max_abs": 1e-5,
+        "max_grey_levels": 1e-5 * 255,
+        "p99_9": 1e-5,
+        "psnr_db": 100.0,
+        "residual_psnr_db": 90.0,
+        "finite": True,
+    }
+    return InputParity.model_validate(values | changes)
+
+
+class TestCompare:
+    def test_measures_a_known_difference(self) -> None:
+        wanted = np.zeros((1, 10, 10, 3), np.float32)
+        got = wanted.copy()
+        got[0, 3, 4, 1] = 0.5
+        base = wanted.copy()
+        base[0, 0, 0, 0] = -2.0
+        parity = compare(_probe(), got, wanted, base)
+        assert parity.max_abs == 0.5
+        assert parity.max_grey_levels == pytest.approx(127.5)
+        assert parity.psnr_db == pytest.approx(10 * np.log10(300 / 0.25))
+        assert parity.residual_psnr_db == pytest.approx(10 * np.log10(4 * 300 / 0.25))
+        assert parity.p99_9 == pytest.approx(0.35, abs=0.02)
+
+    def test_equal_outputs_have_no_psnr(self) -> None:
+        same = np.ones((1, 4, 4, 3), np.float32)
+        assert compare(_probe(), same, same, same * 0).psnr_db is None
+
+    @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf], ids=str)
+    def test_values_that_are_no_numbers_are_seen(self, bad: float) -> None:
+        wanted = np.zeros((1, 4, 4, 3), np.float32)
+        got = wanted.copy()
+        got[0, 1, 2, 0] = bad
+        parity = compare(_probe(), got, wanted, wanted)
+        assert not parity.finite
+        assert Gate(max_abs=1e9).failures([parity]) == ["x: NaN or infinity"]
+
+
+class TestGate:
+    @pytest.mark.parametrize(
+        ("changes", "reason"),
+        [
+            ({}, None),
+            ({"max_abs": 2e-2}, "max abs 0.02, allowed 0.01"),
+            ({"psnr_db": 59.0}, "x: PSNR 59.00 dB, allowed 60"),
+            ({"psnr_db": 59.0, "is_picture": False}, "all inputs together: PSNR 59.00 dB"),
+            ({"psnr_db": None}, None),
+            ({"max_abs": float("nan")}, "max abs nan"),
+        ],
+        ids=["inside", "max-abs", "picture-psnr", "pattern-psnr", "equal", "nan"],
+    )
+    def test_names_what_is_out_of_bounds(
+        self, changes: dict[str, object], reason: str | None
+    ) -> None:
+        failures = Gate(max_abs=1e-2, psnr_db=60).failures([_parity(**changes)])
+        assert (reason is None and not failures) or any(reason in text for text in failures)
+
+    def test_a_poor_pattern_may_be_outweighed_but_a_poor_picture_not(self) -> None:
+        fine = [_parity(input=str(i)) for i in range(7)]
+        gate = Gate(psnr_db=55.0)
+        assert not gate.failures([*fine, _parity(psnr_db=50.0, is_picture=False)])
+        assert gate.failures([*fine, _parity(psnr_db=50.0)])
+        assert gate.failures([*fine, _parity(psnr_db=40.0, is_picture=False)])
+
+    def test_pooling_averages_squares_and_not_decibels(self) -> None:
+        pooled = pooled_psnr([_parity(psnr_db=40.0), _parity(psnr_db=None)])
+        assert pooled == pytest.approx(40.0 + 10 * np.log10(2))
+
+    def test_the_gates_are_those_that_are_promised(self) -> None:
+        assert {
+            "fp32": {Backend.CPU: Gate(max_abs=1e-4)},
+            "fp16": {
+                Backend.CPU: Gate(max_abs=1e-2, psnr_db=60.0),
+                Backend.CPU_FP16: Gate(psnr_db=55.0),
+            },
+        } == GATES
+
+
+def _nearest_x2(path: Path, gain: float = 1.0, shuffled: tuple[int, ...] = (0, 1, 2)) -> Path:
+    """A `.tflite` that repeats every pixel twice each way, times `gain`, colours in any order."""
+    made = TfliteBuilder()
+    source = made.tensor([1, HEIGHT, WIDTH, 3], name="lr")
+    kernel = np.zeros((12, 1, 1, 3), np.float32)
+    for output in range(12):
+        kernel[output, 0, 0, shuffled[output % 3]] = gain
+    weights = [made.constant(kernel), made.constant(np.zeros(12, np.float32))]
+    middle = made.tensor([1, HEIGHT, WIDTH, 12])
+    made.operator("CONV_2D", [source, *weights], [middle], conv_options())
+    target = made.tensor([1, 2 * HEIGHT, 2 * WIDTH, 3], name="hr")
+    made.operator("DEPTH_TO_SPACE", [middle], [target], options("DepthToSpaceOptions", blockSize=2))
+    path.write_bytes(made.finish([source], [target]))
+    return path
+
+
+def _reference(lr_nhwc: np.ndarray) -> np.ndarray:
+    return lr_nhwc.repeat(2, axis=1).repeat(2, axis=2)
+
+
+class TestVerify:
+    @pytest.mark.parametrize("precision", ["fp32", "fp16"])
+    def test_the_same_function_passes_on_every_backend(
+        self, tmp_path: Path, precision: str
+    ) -> None:
+        file = _nearest_x2(tmp_path / "a.tflite")
+        (report,) = verify({file: precision}, _reference, [_probe()])
+        assert [b.backend for b in report.backends] == [b.value for b in GATES[precision]]
+        assert not report.failures
+
+    @pytest.mark.parametrize(
+        ("gain", "shuffled"),
+        [(1.0002, (0, 1, 2)), (1.0, (2, 1, 0)), (float("nan"), (0, 1, 2))],
+        ids=["slightly-bright", "colours-swapped", "nan"],
+    )
+    def test_another_function_is_an_error_that_carries_the_measurements(
+        self, tmp_path: Path, gain: float, shuffled: tuple[int, ...]
+    ) -> None:
+        file = _nearest_x2(tmp_path / "a.tflite", gain, shuffled)
+        with pytest.raises(
+            ParityGateError, match=r"not equal to PyTorch: a\.tflite on cpu"
+        ) as caught:
+            verify({file: "fp32"}, _reference, [_probe("photo")])
+        assert caught.value.reports[0].backends[0].inputs[0].input == "photo"
+
+    def test_every_failing_file_is_measured_before_the_error(self, tmp_path: Path) -> None:
+        good = _nearest_x2(tmp_path / "good.tflite")
+        bad = _nearest_x2(tmp_path / "bad.tflite", 0.5)
+        with pytest.raises(ParityGateError) as caught:
+            verify({bad: "fp32", good: "fp32"}, _reference, [_probe(), _probe("y")])
+        assert [len(r.backends[0].inputs) for r in caught.value.reports] == [2, 2]
+        assert [bool(r.failures) for r in caught.value.reports] == [True, False]
+
+    def test_another_scale_is_named(self, tmp_path: Path) -> None:
+        file = _nearest_x2(tmp_path / "a.tflite")
+        with pytest.raises(ParityError, match="another scale or network"):
+            verify({file: "fp32"}, lambda lr: lr.repeat(3, 1).repeat(3, 2), [_probe()])
+
+
+class TestProbes:
+    def test_hold_pictures_and_every_pattern(self) -> None:
+        probes = verification_probes(HEIGHT, WIDTH, None)
+        names = [p.name for p in probes]
+        patterns = ["noise", "constant 0", "constant 1", "checkerboard", "impulse"]
+        assert names == ["test card", *patterns]
+        assert [p.name for p in probes if p.is_picture] == ["test card"]
+        for probe in probes:
+            assert probe.lr_nhwc.shape == (1, HEIGHT, WIDTH, 3), probe.name
+            assert probe.lr_nhwc.dtype == np.float32
+            assert 0.0 <= probe.lr_nhwc.min() <= probe.lr_nhwc.max() <= 1.0
+
+    def test_the_impulse_is_one_pixel_and_the_checkerboard_alternates(self) -> None:
+        by_name = {p.name: p.lr_nhwc for p in verification_probes(HEIGHT, WIDTH, None)}
+        assert np.count_nonzero(by_name["impulse"].any(axis=-1)) == 1
+        board = by_name["checkerboard"]
+        assert (board[:, 1:] + board[:, :-1] == 1).all()
+        assert (board[:, :, 1:] + board[:, :, :-1] == 1).all()
+
+    def test_calibration_sees_other_photographs_and_other_noise(self, shared: Path) -> None:
+        photos = shared / "train" / "photos"
+        verification = verification_probes(HEIGHT, WIDTH, photos)
+        calibration = calibration_probes(HEIGHT, WIDTH, photos)
+        seen, unseen = (
+            {p.name for p in s if ".jpg" in p.name} for s in (calibration, verification)
+        )
+        assert len(seen) == len(unseen) == 2
+        assert not seen & unseen
+        noise = [
+            next(p.lr_nhwc for p in s if p.name == "noise") for s in (calibration, verification)
+        ]
+        assert not np.array_equal(*noise)
+
+    def test_a_folder_without_pictures_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "notes.txt").write_text("no picture")
+        with pytest.raises(PictureError, match="holds no picture"):
+            verification_probes(HEIGHT, WIDTH, tmp_path)
+
+    def test_a_text_file_named_jpg_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "a.jpg").write_text("no picture")
+        with pytest.raises(PictureError, match=r"a\.jpg"):
+            verification_probes(HEIGHT, WIDTH, tmp_path)
+
+
+def test_bicubic_keeps_a_constant_and_the_channels_apart() -> None:
+    lr_nhwc = np.broadcast_to(np.float32([0.1, 0.5, 0.9]), (1, 6, 4, 3))
+    np.testing.assert_allclose(
+        bicubic(lr_nhwc, 12, 8), lr_nhwc[:, :1, :1].repeat(12, 1).repeat(8, 2), atol=1e-6
+    )
