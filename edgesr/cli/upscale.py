@@ -1,0 +1,212 @@
+"""`edgesr upscale`: pictures of any size through a `.tflite` of one fixed size."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgesr.errors import PictureError
+
+if TYPE_CHECKING:
+    from edgesr.batch import Done, Failed, Settings
+    from edgesr.runtime import Backend
+
+_SHOWN_NAMES = 10
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  edgesr upscale photo.jpg -m imdn-rtc_x2_720x480_fp16.tflite
+  edgesr upscale photo.jpg -m imdn-rtc_x2_720x480_fp16.tflite -o large.png
+  edgesr upscale holiday/ scans/ -m imdn-rtc_x2_720x480_fp16.tflite -o large/ --json
+"""
+)
+@click.argument(
+    "pictures", nargs=-1, required=True, metavar="PICTURES...", type=click.Path(path_type=Path)
+)
+@click.option(
+    "-m",
+    "--model-file",
+    required=True,
+    metavar="FILE.tflite",
+    type=click.Path(path_type=Path),
+    help="Super-resolution model: see `edgesr convert`.",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="OUT",
+    type=click.Path(path_type=Path),
+    help="File (.png, .jpg, .jpeg or .webp) for one picture, else a folder, made if need be. "
+    "Default: beside each picture, as NAME_x<scale>.",
+)
+@click.option("--force", is_flag=True, help="Replace files that exist.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads. Default: all.")
+@click.option(
+    "--backend",
+    type=click.Choice(["cpu", "cpu-fp16"]),
+    default="cpu",
+    show_default=True,
+    help="cpu-fp16 computes in FP16 as phones' GPUs do.",
+)
+@click.option(
+    "--overlap",
+    type=click.IntRange(0),
+    metavar="PIXELS",
+    help="Overlap of tiles on each side. Default: the network's reach, which edgesr's own files "
+    "state; 48 for others, or a quarter of the input's shorter side if that is less.",
+)
+@click.option(
+    "--quality",
+    type=click.IntRange(1, 100),
+    default=95,
+    show_default=True,
+    help="Of JPEG (whose colours are never subsampled) and WebP.",
+)
+@click.option(
+    "--max-pixels",
+    type=click.IntRange(1),
+    default=89_478_485,
+    show_default=True,
+    help="Refuse larger pictures, as decompression bombs.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON on stdout.")
+def command(
+    *,
+    pictures: tuple[Path, ...],
+    model_file: Path,
+    output: Path | None,
+    force: bool,
+    threads: int | None,
+    backend: str,
+    overlap: int | None,
+    quality: int,
+    max_pixels: int,
+    as_json: bool,
+) -> None:
+    """Upscale PNG, JPEG and WebP pictures (files, or folders of them).
+
+    The picture is cut into tiles of the model's size that overlap far enough for no seam to exist.
+    8 or 16 bits, grey, colour and transparency, ICC profile and EXIF stay; EXIF's orientation is
+    applied. One picture that fails does not stop the others; the status is then 1.
+    """
+    from edgesr.batch import Failed, Settings
+    from edgesr.runtime import Backend, available_threads
+
+    settings = Settings(quality, max_pixels, force, threads or available_threads())
+    results: list[Done | Failed] = []
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of what is an error or a note here
+            _run(pictures, model_file, output, Backend(backend), overlap, settings, results)
+    except KeyboardInterrupt:
+        written = sum(not isinstance(result, Failed) for result in results)
+        click.echo(f"edgesr: interrupted; whole files written: {written}, others: none", err=True)
+        raise click.exceptions.Exit(130) from None
+    finally:
+        _print_json(results, model_file, backend) if as_json else _print_lines(results)
+    failed = [result for result in results if isinstance(result, Failed)]
+    if len(results) == 1 and failed:
+        raise PictureError(failed[0].message) from failed[0].error
+    if failed:
+        done = len(results) - len(failed)
+        raise PictureError(f"{len(failed)} of {len(results)} pictures failed, {done} upscaled")
+
+
+def _run(
+    inputs: "Sequence[Path]",
+    model_file: Path,
+    output: Path | None,
+    backend: "Backend",
+    overlap: int | None,
+    settings: "Settings",
+    results: "list[Done | Failed]",
+) -> None:
+    """Upscale all pictures; fill `results` one by one, so that an interruption loses none."""
+    from edgesr.batch import ReadAhead, find_pictures, output_folder, plan, upscale_files
+    from edgesr.cli.progress_bar import progress_bar
+    from edgesr.overlap import choose_overlap, stated_radius
+    from edgesr.runtime import open_model
+    from edgesr.upscale import Upscaler
+
+    sources = find_pictures(inputs)
+    _show_skipped(sources.skipped)
+    with progress_bar() as progress, ReadAhead(sources.pictures, settings.max_pixels) as ahead:
+        runner = open_model(model_file, backend, threads=settings.threads)
+        radius, warning = choose_overlap(stated_radius(model_file), overlap, runner.shape)
+        if warning:
+            click.echo(f"edgesr: note: {warning}", err=True)
+        jobs, folder = plan(sources, output, runner.shape.scale)
+        with output_folder(folder):
+            upscaler = Upscaler(runner, radius)
+            for result in upscale_files(jobs, ahead, upscaler, settings, progress):
+                results.append(result)
+                _show_trouble(result, alone=len(jobs) == 1)
+
+
+def _show_skipped(skipped: "Sequence[Path]") -> None:
+    """Say on stderr what of the folders is not taken for a picture."""
+    if skipped:
+        names = ", ".join(str(path) for path in skipped[:_SHOWN_NAMES])
+        more = f" and {len(skipped) - _SHOWN_NAMES} more" if len(skipped) > _SHOWN_NAMES else ""
+        click.echo(f"edgesr: skipped, no picture by name: {names}{more}", err=True)
+
+
+def _show_trouble(result: "Done | Failed", *, alone: bool) -> None:
+    """Say on stderr what failed (unless that ends the command anyway) or could not be kept."""
+    from edgesr.batch import Failed
+
+    if isinstance(result, Failed):
+        if not alone:
+            click.echo(f"edgesr: failed: {result.message}", err=True)
+        return
+    for note in result.notes:
+        click.echo(f"edgesr: note: {result.job.source}: {note}", err=True)
+
+
+def _print_lines(results: "Sequence[Done | Failed]") -> None:
+    """One line for each picture that was upscaled."""
+    from edgesr.batch import Failed
+
+    for result in results:
+        if not isinstance(result, Failed):
+            before, after = ("x".join(map(str, s)) for s in (result.input_size, result.output_size))
+            tiles = "1 tile" if result.tiles == 1 else f"{result.tiles} tiles"
+            click.echo(
+                f"{result.job.source} {before} -> {result.job.target} {after} "
+                f"({tiles}, {result.seconds:.2f} s)"
+            )
+
+
+def _print_json(results: "Sequence[Done | Failed]", model_file: Path, backend: str) -> None:
+    """All results as one JSON document on stdout."""
+    from edgesr.batch import Failed
+    from edgesr.cli.report import as_json
+
+    pictures: list[dict[str, object]] = []
+    failures: list[dict[str, object]] = []
+    for result in results:
+        if isinstance(result, Failed):
+            failures.append({"input": str(result.job.source), "error": result.message})
+            continue
+        pictures.append(
+            {
+                "input": str(result.job.source),
+                "output": str(result.job.target),
+                "input_size": _size(result.input_size),
+                "output_size": _size(result.output_size),
+                "tiles": result.tiles,
+                "seconds": round(result.seconds, 4),
+                "model": str(model_file),
+                "backend": backend,
+                "notes": list(result.notes),
+            }
+        )
+    as_json({"pictures": pictures, "failed": failures})
+
+
+def _size(height_width: tuple[int, int]) -> dict[str, int]:
+    return {"height": height_width[0], "width": height_width[1]}
