@@ -18,6 +18,7 @@ from edgesr.tflite_schema import (
     buffer_bytes,
     builtin_code,
     parse_model,
+    printable,
     tensor_name,
 )
 
@@ -172,7 +173,7 @@ def read_model(path: Path) -> ModelView:
         for i, tensor in enumerate(graph["tensors"])
     )
     return ModelView(
-        description=_text(model["description"]),
+        description=printable(model["description"]),
         operators=tuple(
             _operator(i, operator, model["operator_codes"], tensors)
             for i, operator in enumerate(graph["operators"])
@@ -182,7 +183,9 @@ def read_model(path: Path) -> ModelView:
         outputs=_pick(graph["outputs"], tensors),
         signatures=tuple(_signature(s, model["subgraphs"]) for s in model["signature_defs"]),
         metadata={
-            _text(entry["name"]): bytes(buffer_bytes(content, model["buffers"][entry["buffer"]]))
+            printable(entry["name"]): bytes(
+                buffer_bytes(content, model["buffers"][entry["buffer"]])
+            )
             for entry in model["metadata"]
         },
         graphs=len(model["subgraphs"]),
@@ -215,7 +218,7 @@ def _operator(
     custom = name == _CUSTOM
     return OperatorView(
         index=index,
-        name=_text(code["custom_code"]) or _CUSTOM if custom else name,
+        name=printable(code["custom_code"]) or _CUSTOM if custom else name,
         custom=custom,
         version=code["version"],
         inputs=tuple(tensors[i] if i >= 0 else None for i in operator["inputs"]),
@@ -232,17 +235,13 @@ def _signature(signature: Table, graphs: list[Table]) -> SignatureView:
     tensors = graphs[signature["subgraph_index"]]["tensors"]
 
     def named(entries: list[Table]) -> dict[str, str]:
-        return {_text(e["name"]): tensor_name(tensors[e["tensor_index"]]) for e in entries}
+        return {printable(e["name"]): tensor_name(tensors[e["tensor_index"]]) for e in entries}
 
     return SignatureView(
-        key=_text(signature["signature_key"]),
+        key=printable(signature["signature_key"]),
         inputs=named(signature["inputs"]),
         outputs=named(signature["outputs"]),
     )
-
-
-def _text(value: bytes | None) -> str:
-    return (value or b"").decode("utf-8", "replace")
 
 
 @functools.cache

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesr.errors import ModelFileError
+from edgesr.tflite_check import check_integrity
 
 Float32Array = NDArray[np.float32]
 
@@ -76,6 +77,7 @@ def open_model(path: Path, backend: Backend = Backend.CPU, *, threads: int | Non
             model (one NHWC RGB float32 input, one such output a whole number of times as large).
     """
     content = read_model_bytes(path)
+    check_integrity(content, str(path))  # native code would crash on some damaged files
     count = threads or available_threads()
     with _native_errors(path):
         if backend is Backend.CPU:

@@ -1,0 +1,279 @@
+"""What is in a `.tflite`, what it costs, and whether a phone's GPU takes it, without running it."""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from converters.flatbuffer import ModelView, OperatorView, SignatureView, TensorView, read_model
+from converters.gpu_checks import check_gpu, dequantized_constants
+from converters.gpu_rules import Offence, Severity
+from converters.manifest import FACTS_ENTRY
+from edgesr.errors import ModelFileError
+from edgesr.runtime import ModelShape, sr_shape
+
+_HALF_BITS = 16
+_FLOATS = ("float32", "float16", "bfloat16", "float64")
+
+
+@dataclass(frozen=True)
+class TensorFacts:
+    """A tensor as a user sees it: its shape in the file's own order of dimensions."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class OperatorFacts:
+    """One operator.
+
+    Attributes:
+        index: Its place in the order of execution.
+        name: Built-in name, or a custom operator's own name.
+        version: Version that the file asks for.
+        activation: Name of the activation fused into it, or `NONE`.
+        inputs: Shapes of the inputs that it computes with, constants among them.
+        outputs: Shapes of its outputs.
+        macs: Multiply-accumulates, of convolutions and matrix products; otherwise 0.
+    """
+
+    index: int
+    name: str
+    version: int
+    activation: str
+    inputs: tuple[tuple[int, ...], ...]
+    outputs: tuple[tuple[int, ...], ...]
+    macs: int
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What a `.tflite` holds.
+
+    Attributes:
+        file: Its name.
+        size_bytes: Its size.
+        description: Its own description.
+        inputs: What the caller fills.
+        outputs: What the caller reads.
+        signatures: Named inputs and outputs.
+        scale: Upscaling factor; None if it is no super-resolution model.
+        not_sr: Why it is none; None if it is one.
+        operators: In the order of execution.
+        parameters: Elements of its float and quantised constants.
+        constant_bytes: Bytes of constants by type.
+        macs: Multiply-accumulates of one run.
+        peak_activation_bytes: Most bytes of activations alive at once, in the file's own types:
+            an operator's inputs and outputs, and what is read later. Constants, and constants that
+            DEQUANTIZE widens, do not count; nothing is computed in place.
+        peak_activation_bytes_fp16: The same with every float in FP16, as a phone's GPU keeps them.
+        metadata: Entry name -> its text; entries that are no text are shown by their size.
+        graphs: Number of graphs; more than one where there is control flow.
+        findings: Every offence against the GPU's rules, cautions among them.
+    """
+
+    file: str
+    size_bytes: int
+    description: str
+    inputs: tuple[TensorFacts, ...]
+    outputs: tuple[TensorFacts, ...]
+    signatures: tuple[SignatureView, ...]
+    scale: int | None
+    not_sr: str | None
+    operators: tuple[OperatorFacts, ...]
+    parameters: int
+    constant_bytes: Mapping[str, int]
+    macs: int
+    peak_activation_bytes: int
+    peak_activation_bytes_fp16: int
+    metadata: Mapping[str, str]
+    graphs: int
+    findings: tuple[Offence, ...]
+
+    @property
+    def refused(self) -> tuple[Offence, ...]:
+        """What keeps the GPU from taking the whole file."""
+        return tuple(f for f in self.findings if f.severity is Severity.REFUSED)
+
+    @property
+    def cautions(self) -> tuple[Offence, ...]:
+        """What some devices or runtimes stumble over."""
+        return tuple(f for f in self.findings if f.severity is Severity.CAUTION)
+
+    @property
+    def offences(self) -> tuple[str, ...]:
+        """What keeps the GPU from taking the whole file, one line each."""
+        return tuple(str(offence) for offence in self.refused)
+
+    @property
+    def verdict(self) -> str:
+        """The verdict in one line."""
+        count = len(self.operators)
+        refused = len({offence.operator_index for offence in self.refused})
+        if refused:
+            return f"GPU delegate: refuses {refused} of {count} operators"
+        return f"GPU delegate: takes all {count} operators"
+
+    @property
+    def facts(self) -> Mapping[str, Any] | None:
+        """The facts that edgesr's converter wrote into the file; None if it has none to read."""
+        try:
+            found = json.loads(self.metadata.get(FACTS_ENTRY, ""))
+        except ValueError:
+            return None
+        return cast(dict[str, Any], found) if isinstance(found, dict) else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, the verdict included, as values that `json` writes."""
+        return {
+            **dataclasses.asdict(self),
+            "facts": self.facts,
+            "gpu_verdict": self.verdict,
+            "gpu_clean": not self.refused,
+        }
+
+
+def audit(path: Path) -> Audit:
+    """Read a `.tflite` and judge it.
+
+    Raises:
+        ModelFileError: The file is missing, no `.tflite`, truncated or damaged.
+    """
+    model = read_model(path)
+    shape, not_sr = _sr_shape(path, model)
+    operators = tuple(_operator(operator) for operator in model.operators)
+    return Audit(
+        file=path.name,
+        size_bytes=len(model.content),
+        description=model.description,
+        inputs=tuple(map(_tensor, model.inputs)),
+        outputs=tuple(map(_tensor, model.outputs)),
+        signatures=model.signatures,
+        scale=shape.scale if shape else None,
+        not_sr=not_sr,
+        operators=operators,
+        parameters=_parameters(model.tensors),
+        constant_bytes=model.constant_bytes,
+        macs=sum(operator.macs for operator in operators),
+        peak_activation_bytes=peak_activation_bytes(model),
+        peak_activation_bytes_fp16=peak_activation_bytes(model, half=True),
+        metadata={name: _printable(data) for name, data in model.metadata.items()},
+        graphs=model.graphs,
+        findings=check_gpu(model),
+    )
+
+
+def peak_activation_bytes(model: ModelView, *, half: bool = False) -> int:
+    """Most bytes of activations that are alive at once.
+
+    An activation lives from the operator that makes it to the last one that reads it; the graph's
+    outputs live to the end.
+
+    Args:
+        model: The model.
+        half: Whether every float counts as FP16, as in a phone's GPU.
+    """
+    weights = dequantized_constants(model)
+
+    def lives(tensor: TensorView | None) -> bool:
+        return tensor is not None and not tensor.constant and tensor.index not in weights
+
+    def size(index: int) -> int:
+        tensor = model.tensors[index]
+        if half and tensor.dtype in _FLOATS:
+            return tensor.elements * _HALF_BITS // 8
+        return tensor.bytes
+
+    last = _last_readers(model)
+    alive = {t.index for t in model.inputs if lives(t)}
+    now = peak = sum(map(size, alive))
+    for operator in model.operators:
+        made = {t.index for t in operator.outputs if lives(t)} - alive
+        alive |= made
+        now += sum(map(size, made))
+        peak = max(peak, now)
+        touched = {t.index for t in operator.tensors}
+        dead = {i for i in touched & alive if last.get(i, -1) <= operator.index}
+        alive -= dead
+        now -= sum(map(size, dead))
+    return peak
+
+
+def _last_readers(model: ModelView) -> dict[int, int]:
+    """Tensor -> the last operator that reads it; one behind the last for the graph's outputs."""
+    last: dict[int, int] = {}
+    for operator in model.operators:
+        last.update({t.index: operator.index for t in operator.inputs if t is not None})
+    last.update({t.index: len(model.operators) for t in model.outputs})
+    return last
+
+
+def _operator(operator: OperatorView) -> OperatorFacts:
+    return OperatorFacts(
+        index=operator.index,
+        name=operator.name,
+        version=operator.version,
+        activation=operator.activation,
+        inputs=tuple(t.shape for t in operator.inputs if t is not None),
+        outputs=tuple(t.shape for t in operator.outputs),
+        macs=_macs(operator),
+    )
+
+
+def _macs(operator: OperatorView) -> int:
+    """Multiply-accumulates; weights are O x kh x kw x I, of a depthwise one 1 x kh x kw x O."""
+    source, weights = (*operator.inputs, None, None)[:2]
+    if source is None or weights is None or not operator.outputs:
+        return 0
+    output = operator.outputs[0]
+    per_filter = weights.elements // max(1, weights.shape[0] if weights.shape else 1)
+    match operator.name:
+        case "CONV_2D" | "FULLY_CONNECTED":
+            return output.elements * per_filter
+        case "DEPTHWISE_CONV_2D":
+            return output.elements * (per_filter // max(1, weights.shape[-1]))
+        case "TRANSPOSE_CONV":
+            fed = operator.inputs[2] if len(operator.inputs) > 2 else None
+            return (fed.elements * (weights.elements // max(1, weights.shape[-1]))) if fed else 0
+        case _:
+            return 0
+
+
+def _parameters(tensors: Iterable[TensorView]) -> int:
+    """Weights and biases, and no shapes, axes or paddings."""
+    return sum(t.elements for t in tensors if t.constant and (t.dtype in _FLOATS or t.quantized))
+
+
+def _sr_shape(path: Path, model: ModelView) -> tuple[ModelShape | None, str | None]:
+    """The sizes of a super-resolution model, or why it is none."""
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        counts = f"{len(model.inputs)} inputs and {len(model.outputs)} outputs"
+        return None, f"{counts}, a super-resolution model has one of each"
+    source, result = model.inputs[0], model.outputs[0]
+    if (source.dtype, result.dtype) != ("float32", "float32"):
+        types = f"{source.dtype} in and {result.dtype} out"
+        return None, f"{types}, a super-resolution model has float32"
+    try:
+        return sr_shape(path, list(source.shape), list(result.shape)), None
+    except ModelFileError as error:
+        return None, str(error).split("model: ", 1)[-1]
+
+
+def _tensor(tensor: TensorView) -> TensorFacts:
+    return TensorFacts(tensor.name, tensor.shape, tensor.dtype)
+
+
+def _printable(data: bytes) -> str:
+    """An entry's text; other bytes would tell a reader nothing."""
+    text = data.rstrip(b"\0")
+    try:
+        decoded = text.decode("utf-8")
+    except UnicodeDecodeError:
+        decoded = "\0"
+    if all(c.isprintable() or c.isspace() for c in decoded):
+        return decoded
+    return f"<{len(data)} bytes>"

@@ -1,0 +1,175 @@
+"""Whether a `.tflite` may be handed to native code.
+
+LiteRT verifies a file's offsets but believes much of what it reads: a graph without subgraphs, a
+tensor that two operators write, or a DEQUANTIZE whose declared output is larger than its input end
+in a segmentation fault, which no `except` catches. What is checked here was found by running
+mutated files in child processes; tests/edgesr/test_tflite_check.py does so again.
+"""
+
+import math
+import os
+
+import numpy as np
+
+from edgesr.errors import ModelFileError
+from edgesr.tflite_operators import CUSTOM, SIGNATURES
+from edgesr.tflite_schema import (
+    DamagedError,
+    Table,
+    buffer_bytes,
+    builtin_code,
+    parse_model,
+    tensor_bytes,
+    tensor_name,
+)
+
+# TensorType -> range of its values, for the quantised types.
+_ZERO_POINTS = {3: (0, 255), 7: (-32768, 32767), 9: (-128, 127)}
+_NONE = np.empty(0)
+
+
+def check_integrity(content: bytes, name: str = "the file") -> None:
+    """Refuse a `.tflite` that could crash the native runtime.
+
+    Args:
+        content: The whole file.
+        name: What to call it in an error.
+
+    Raises:
+        ModelFileError: The file is truncated or damaged, LiteRT does not take it, or a tensor does
+            not fit this machine.
+    """
+    model = parse_model(content, name)
+    try:
+        for graph in model["subgraphs"]:
+            for operator in graph["operators"]:
+                _check_operator(operator, model)
+            _check_flow(graph, _constants(graph, model, content))
+            _check_sizes(graph)
+    except DamagedError as error:
+        raise ModelFileError(f"{name} cannot be run: {error}; convert or copy it anew") from None
+    _check_shapes(content, name)
+
+
+def _check_operator(operator: Table, model: Table) -> None:
+    """The operator is known, and has the inputs, outputs and options that its kernel expects."""
+    code = builtin_code(model["operator_codes"][operator["opcode_index"]])
+    if code == CUSTOM:
+        return  # the runtime names it and refuses
+    signature = SIGNATURES.get(code)
+    if signature is None:
+        raise DamagedError(
+            f"it holds the operator {_operator_name(code)}, none of an image network"
+        )
+    inputs, outputs = operator["inputs"].tolist(), operator["outputs"].tolist()
+    extra = len(inputs) - signature.inputs
+    most = signature.optional
+    if extra < 0 or (most is not None and extra > most) or -1 in inputs[: signature.inputs]:
+        raise DamagedError(f"{signature.name} has the inputs {inputs}")
+    if not outputs or len(outputs) != (signature.outputs or len(outputs)):
+        raise DamagedError(f"{signature.name} has the outputs {outputs}")
+    options = operator["builtin_options"]
+    if signature.options and (
+        operator["builtin_options_type"] != signature.options or options is None
+    ):
+        raise DamagedError(f"{signature.name} lacks its options")
+    parts = (options or {}).get("num_splits", (options or {}).get("num", len(outputs)))
+    if parts != len(outputs):
+        raise DamagedError(f"{signature.name} in {parts} has {len(outputs)} outputs")
+
+
+def _operator_name(code: int) -> str:
+    from ai_edge_litert.schema_py_generated import BuiltinOperator
+
+    return next((name for name, value in vars(BuiltinOperator).items() if value == code), str(code))
+
+
+def _constants(graph: Table, model: Table, content: bytes) -> set[int]:
+    """Indices of the tensors whose values are in the file."""
+    return {
+        index
+        for index, tensor in enumerate(graph["tensors"])
+        if len(buffer_bytes(content, model["buffers"][tensor["buffer"]]))
+    }
+
+
+def _check_flow(graph: Table, constants: set[int]) -> None:
+    """Every tensor that is read has been written before, once, and not over a constant."""
+    tensors = graph["tensors"]
+    inputs = {int(index) for index in graph["inputs"]}
+    variables = {i for i, tensor in enumerate(tensors) if tensor["is_variable"]}
+    known = constants | inputs | variables
+    for operator in graph["operators"]:
+        for index in map(int, operator["inputs"]):
+            if index >= 0 and index not in known:
+                raise DamagedError(
+                    f"tensor {tensor_name(tensors[index])} is read before it is made"
+                )
+        for index in map(int, operator["outputs"]):
+            if index in known:
+                raise DamagedError(f"tensor {tensor_name(tensors[index])} is made twice")
+            known.add(index)
+    for index in map(int, graph["outputs"]):
+        if index not in known:
+            raise DamagedError(f"output {tensor_name(tensors[index])} is never made")
+
+
+def _check_quantization(tensor: Table) -> None:
+    """Scales are usable numbers and zero points lie in the type's range: kernels index by them."""
+    quantization = tensor["quantization"] or {}
+    scale, zero = quantization.get("scale", _NONE), quantization.get("zero_point", _NONE)
+    usable = np.isfinite(scale) & ((scale == 0) | (scale >= np.finfo(np.float32).tiny))
+    lowest, highest = _ZERO_POINTS.get(
+        tensor["type"], (np.iinfo(np.int64).min, np.iinfo(np.int64).max)
+    )
+    if not usable.all() or ((zero < lowest) | (zero > highest)).any():
+        raise DamagedError(f"tensor {tensor_name(tensor)} is quantised beyond its type")
+
+
+def _check_sizes(graph: Table) -> None:
+    """No tensor alone is larger than the machine's memory."""
+    memory = _memory_bytes()
+    for tensor in graph["tensors"]:
+        _check_quantization(tensor)
+        size = tensor_bytes(tensor) or 0
+        if size > memory:
+            raise DamagedError(
+                f"tensor {tensor_name(tensor)} needs {size / 2**30:.0f} GiB of this machine's "
+                f"{memory / 2**30:.0f}"
+            )
+
+
+def _memory_bytes() -> float:
+    """Memory of this machine; unbounded where the system does not tell."""
+    if not hasattr(os, "sysconf"):
+        return math.inf
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _check_shapes(content: bytes, name: str = "the file") -> None:
+    """Refuse a file whose declared shapes are not those that its operators compute.
+
+    Engines that plan memory by the declared shapes (XNNPACK, LiteRT's CompiledModel) would write
+    behind a buffer. LiteRT's plain kernels compute every shape, without computing a value, in a
+    millisecond or two.
+    """
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    try:
+        interpreter = Interpreter(model_content=content, experimental_op_resolver_type=resolver)
+        declared = {d["index"]: d["shape"].tolist() for d in interpreter.get_tensor_details()}
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise ModelFileError(f"LiteRT cannot load {name}: {_first_line(error)}") from error
+    for detail in interpreter.get_tensor_details():
+        shape = detail["shape"].tolist()
+        if declared.get(detail["index"], shape) != shape:
+            raise ModelFileError(
+                f"{name} cannot be run: tensor {detail['name']} is declared as "
+                f"{declared[detail['index']]} and computed as {shape}; convert or copy it anew"
+            )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["no reason given"])[0]
