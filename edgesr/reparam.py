@@ -226,7 +226,7 @@ def as_conv(kernel: Kernel, *, like: nn.Conv2d) -> nn.Conv2d:
     # On the meta device nothing is drawn: folding must not move the global random generator.
     conv = nn.Conv2d(inputs, outputs, kernel.size, padding=kernel.size // 2, device="meta")
     for name, value in kernel._asdict().items():
-        # Folding one kernel of size 1 may give back the very tensor it was given: hence the copy.
+        # A kernel may be the very tensors of a layer (`Kernel.of`): hence the copy.
         setattr(conv, name, nn.Parameter(value.detach().to(like.weight, copy=True)))
     return conv
 
