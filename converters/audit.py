@@ -227,10 +227,10 @@ def _operator(operator: OperatorView) -> OperatorFacts:
 def _macs(operator: OperatorView) -> int:
     """Multiply-accumulates; weights are O x kh x kw x I, of a depthwise one 1 x kh x kw x O."""
     source, weights = (*operator.inputs, None, None)[:2]
-    if source is None or weights is None or not operator.outputs:
+    if source is None or weights is None or len(weights.shape) < 2 or not operator.outputs:
         return 0
     output = operator.outputs[0]
-    per_filter = weights.elements // max(1, weights.shape[0] if weights.shape else 1)
+    per_filter = weights.elements // max(1, weights.shape[0])
     match operator.name:
         case "CONV_2D" | "FULLY_CONNECTED":
             return output.elements * per_filter
