@@ -67,7 +67,8 @@ class InputParity(_Record):
 
     Attributes:
         input: Name of the input.
-        is_picture: Whether it is a picture; else a pattern at the network's extremes.
+        contrast: 1.0, or less where the network leaves its range at full contrast.
+        periodic: Whether a few values repeat everywhere.
         max_abs: Largest absolute difference, of values in [0, 1].
         max_grey_levels: The same in steps of 1/255.
         p99_9: 99.9th percentile of the absolute differences.
@@ -78,7 +79,8 @@ class InputParity(_Record):
     """
 
     input: str
-    is_picture: bool
+    contrast: float
+    periodic: bool
     max_abs: float
     max_grey_levels: float
     p99_9: float
@@ -106,7 +108,14 @@ class BackendParity(_Record):
 
 
 class RangeRecord(_Record):
-    """Largest intermediate on the calibration inputs, before and after fp16_range."""
+    """Largest intermediate on the calibration inputs, before and after fp16_range.
+
+    Attributes:
+        largest_before: Largest absolute value before.
+        largest_after: Largest absolute value after.
+        scaled_tensors: How many tensors were scaled.
+        calibration_inputs: The inputs.
+    """
 
     largest_before: float
     largest_after: float

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.manifest import FACTS_ENTRY, Facts, GpuRecord, Manifest, RangeRecord, manifest_path
-from converters.probes import Probe, calibration_probes, verification_probes
+from converters.probes import Probe, Reference, calibration_probes, verification_probes
 from converters.spec import ConversionSpec, Precision, file_name
 from edgesr.checkpoints import LoadedCheckpoint, weights_sha256
 from edgesr.files import atomic_outputs, check_writable
@@ -86,6 +86,7 @@ def convert(
         OutputError: A file cannot be written; none of them is.
     """
     from converters.memory import check_memory
+    from converters.verify import torch_reference, verify
     from edgesr.reparam import fold
 
     targets = [t for p in spec.precisions for t in (outputs[p], manifest_path(outputs[p]))]
@@ -94,15 +95,17 @@ def convert(
     _stage(progress, "fold")
     plain = fold(checkpoint.net)
     check_memory(plain, spec.height, spec.width)
-    rewritten = _rewritten(plain, checkpoint, spec, pictures, progress)
+    reference = torch_reference(checkpoint.net, checkpoint.spec.value_range)
+    rewritten = _rewritten(plain, checkpoint, reference, spec, pictures, progress)
     _stage(progress, "convert")
     contents = [_tflite_file(rewritten, checkpoint, spec, p) for p in spec.precisions]
-    probes = verification_probes(spec.height, spec.width, pictures)
+    contrasts = {probe.name: probe.contrast for probe in rewritten.calibration}
+    probes = verification_probes(spec.height, spec.width, pictures, contrasts)
     with tempfile.TemporaryDirectory(prefix="edgesr-") as scratch:
         files = {Path(scratch, outputs[p].name): p.value for p in spec.precisions}
         for path, content in zip(files, contents, strict=True):
             path.write_bytes(content)
-        reports = _verified(files, checkpoint, probes, threads, progress)
+        reports = verify(files, reference, probes, threads=threads, progress=progress)
         manifests = [
             _manifest(path, report, rewritten) for path, report in zip(files, reports, strict=True)
         ]
@@ -169,6 +172,7 @@ def _stage(progress: ProgressCallback, name: str) -> None:
 def _rewritten(
     plain: "nn.Module",
     checkpoint: LoadedCheckpoint,
+    reference: Reference,
     spec: ConversionSpec,
     pictures: Path | None,
     progress: ProgressCallback,
@@ -180,7 +184,7 @@ def _rewritten(
     height, width = min(spec.height, _CALIBRATION_SIDE), min(spec.width, _CALIBRATION_SIDE)
     exported = export(plain, height, width)
     _stage(progress, "rewrite")
-    calibration = calibration_probes(height, width, pictures)
+    calibration = calibration_probes(height, width, pictures, reference)
     return rewrite(exported, checkpoint.spec.value_range, calibration, spec.skip_passes)
 
 
@@ -231,19 +235,6 @@ def _facts(
 def _tool_versions() -> dict[str, str]:
     versions = {name: importlib.metadata.version(name) for name in _TOOLS}
     return {"python": platform.python_version(), **versions}
-
-
-def _verified(
-    files: Mapping[Path, str],
-    checkpoint: LoadedCheckpoint,
-    probes: Sequence[Probe],
-    threads: int | None,
-    progress: ProgressCallback,
-) -> "list[ParityReport]":
-    from converters.verify import torch_reference, verify
-
-    reference = torch_reference(checkpoint.net, checkpoint.spec.value_range)
-    return verify(files, reference, probes, threads=threads, progress=progress)
 
 
 def _manifest(path: Path, report: "ParityReport", rewritten: Rewritten) -> Manifest:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from converters.manifest import FACTS_ENTRY, Facts
-from converters.probes import verification_probes
+from converters.probes import calibration_probes, verification_probes
 from converters.spec import Precision
 from converters.verify import ParityReport, torch_reference, verify
 from edgesr.errors import ModelFileError, ParityError
@@ -17,6 +17,9 @@ from edgesr.runtime import ModelShape, sr_shape
 
 if TYPE_CHECKING:
     from edgesr.checkpoints import LoadedCheckpoint
+
+
+_SMALL_SIDE = 128
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,10 @@ def verify_file(
             f"{described.path} upscales by {shape.scale}, {spec.name} by {spec.scale}: not the "
             "same network; name the right one with --model and --checkpoint"
         )
-    probes = verification_probes(shape.height, shape.width, pictures)
     reference = torch_reference(checkpoint.net, spec.value_range)
+    # Small inputs tell cheaply how much contrast the network takes.
+    small = calibration_probes(_SMALL_SIDE, _SMALL_SIDE, None, reference)
+    contrasts = {probe.name: probe.contrast for probe in small}
+    probes = verification_probes(shape.height, shape.width, pictures, contrasts)
     files = {described.path: described.precision.value}
     return verify(files, reference, probes, threads=threads, progress=progress)[0]

@@ -28,11 +28,11 @@ from edgesr.errors import ConversionError
 
 NAME = "fp16_range"
 
-# Scaled tensors end between TARGET / 2 and TARGET on the calibration inputs: 2000 times below
-# FP16's end, and 19 binary places above its first subnormal.
-_TARGET = 32.0
+# Scaled tensors end between TARGET / 2 and TARGET on the calibration inputs: 1000 times below
+# FP16's end, and 20 binary places above its first subnormal.
+_TARGET = 64.0
 # Tensors whose largest value lies in this band are left as they are.
-_COMFORTABLE = (2.0**-3, 2.0**8)
+_COMFORTABLE = (2.0**-3, 2.0**9)
 _FP16_MAX = 65504.0
 # No intermediate may come nearer to FP16's end than this factor, scaled or not.
 _HEADROOM = 16.0
@@ -84,8 +84,11 @@ def fp16_range(
             f"a margin of {_HEADROOM:g} (allowed: {_FP16_MAX / _HEADROOM:.4g}), and may not be "
             "rescaled; convert with --fp32 and run the file in FP32"
         )
-    count = sum(1 for e in exponents.values() if e != 0)
-    return scaled, RangeReport(max(before.values()), after[worst], count)
+    return scaled, RangeReport(
+        largest_before=max(before.values()),
+        largest_after=after[worst],
+        scaled_tensors=sum(1 for exponent in exponents.values() if exponent != 0),
+    )
 
 
 class _Ties:

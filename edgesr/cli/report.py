@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from converters.manifest import BackendParity, Manifest
+    from converters.manifest import BackendParity, InputParity, Manifest
 
 
 def as_json(value: object) -> None:
@@ -47,12 +47,12 @@ def parity_tables(backends: "Sequence[BackendParity]", *, err: bool = False) -> 
         verdict = "FAILED" if parity.failures else "passed"
         title = f"{parity.backend}: {parity.gate}: {verdict}"
         table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-        table.add_column("input", no_wrap=True, max_width=24, min_width=12, overflow="ellipsis")
-        for name in ("max abs", "grey levels", "p99.9", "PSNR dB", "residual"):
+        table.add_column("input", no_wrap=True, max_width=22, overflow="ellipsis")
+        for name in ("max abs", "levels", "p99.9", "PSNR dB", "residual"):
             table.add_column(name, justify="right", no_wrap=True)
         for row in parity.inputs:
             table.add_row(
-                row.input,
+                _named(row),
                 f"{row.max_abs:.1e}",
                 f"{row.max_grey_levels:.3f}",
                 f"{row.p99_9:.1e}",
@@ -64,6 +64,10 @@ def parity_tables(backends: "Sequence[BackendParity]", *, err: bool = False) -> 
         table.add_section()
         table.add_row(*together, _decibels(parity.psnr_db), "")
         console.print(table)
+
+
+def _named(row: "InputParity") -> str:
+    return row.input if row.contrast == 1.0 else f"{row.input} x {row.contrast:g}"
 
 
 def _decibels(value: float | None) -> str:

@@ -37,7 +37,7 @@ def test_large_and_tiny_intermediates_end_inside_the_band() -> None:
         lr_nchw = random_input(before)
         after, report = fp16_range(before, [lr_nchw])
         largest = largest_magnitudes(after, [lr_nchw])
-        assert all(2.0**-4 <= value <= 2.0**8 for value in largest.values()), largest
+        assert all(2.0**-4 <= value <= 2.0**9 for value in largest.values()), largest
         assert report.largest_after == max(largest.values())
         assert report.scaled_tensors == 4
 
@@ -63,7 +63,7 @@ def test_sums_tie_their_branches_to_one_scale() -> None:
     lr_nchw = random_input(before)
     after, _ = fp16_range(before, [lr_nchw])
     np.testing.assert_array_equal(run(after, lr_nchw), run(before, lr_nchw))
-    assert max(largest_magnitudes(after, [lr_nchw]).values()) <= 2.0**8
+    assert max(largest_magnitudes(after, [lr_nchw]).values()) <= 2.0**9
 
 
 @pytest.mark.parametrize("op", ["Sigmoid", "Tanh", "Softplus", "Exp"])
@@ -86,6 +86,6 @@ def test_both_factors_of_a_product_keep_their_scale_where_neither_is_pinned() ->
 
 def test_a_large_tensor_that_may_not_be_scaled_is_an_error() -> None:
     g = GraphBuilder(3)
-    before = g.build(g.op("Tanh", g.conv("lr", (3, 4), gain=1e6)))
+    before = g.build(g.op("Softplus", g.conv("lr", (3, 4), gain=1e6)))
     with pytest.raises(ConversionError, match="may not be rescaled"):
         fp16_range(before, [random_input(before)])

@@ -1,12 +1,13 @@
 """Parity: what is measured, what a gate lets through, and that wrong files are refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from converters.manifest import InputParity
-from converters.probes import Probe, calibration_probes, verification_probes
+from converters.probes import Probe, calibration_probes, verification_probes, within_range
 from converters.verify import (
     GATES,
     Gate,
@@ -23,15 +24,16 @@ from helpers.tflite_builder import TfliteBuilder, conv_options, options
 HEIGHT, WIDTH = 24, 16
 
 
-def _probe(name: str = "x", *, is_picture: bool = True) -> Probe:
+def _probe(name: str = "x") -> Probe:
     rng = np.random.default_rng(1)
-    return Probe(name, rng.random((1, HEIGHT, WIDTH, 3), dtype=np.float32), is_picture)
+    return Probe(name, rng.random((1, HEIGHT, WIDTH, 3), dtype=np.float32))
 
 
 def _parity(**changes: object) -> InputParity:
     values: dict[str, object] = {
         "input": "x",
-        "is_picture": True,
+        "contrast": 1.0,
+        "periodic": False,
         "max_abs": 1e-5,
         "max_grey_levels": 1e-5 * 255,
         "p99_9": 1e-5,
@@ -77,11 +79,11 @@ class TestGate:
             ({}, None),
             ({"max_abs": 2e-2}, "max abs 0.02, allowed 0.01"),
             ({"psnr_db": 59.0}, "x: PSNR 59.00 dB, allowed 60"),
-            ({"psnr_db": 59.0, "is_picture": False}, "all inputs together: PSNR 59.00 dB"),
+            ({"psnr_db": 59.0, "periodic": True}, "all inputs together: PSNR 59.00 dB"),
             ({"psnr_db": None}, None),
             ({"max_abs": float("nan")}, "max abs nan"),
         ],
-        ids=["inside", "max-abs", "picture-psnr", "pattern-psnr", "equal", "nan"],
+        ids=["inside", "max-abs", "psnr", "pooled-psnr", "equal", "nan"],
     )
     def test_names_what_is_out_of_bounds(
         self, changes: dict[str, object], reason: str | None
@@ -89,12 +91,12 @@ class TestGate:
         failures = Gate(max_abs=1e-2, psnr_db=60).failures([_parity(**changes)])
         assert (reason is None and not failures) or any(reason in text for text in failures)
 
-    def test_a_poor_pattern_may_be_outweighed_but_a_poor_picture_not(self) -> None:
+    def test_a_poor_periodic_input_may_be_outweighed_but_no_other(self) -> None:
         fine = [_parity(input=str(i)) for i in range(7)]
         gate = Gate(psnr_db=55.0)
-        assert not gate.failures([*fine, _parity(psnr_db=50.0, is_picture=False)])
+        assert not gate.failures([*fine, _parity(psnr_db=50.0, periodic=True)])
         assert gate.failures([*fine, _parity(psnr_db=50.0)])
-        assert gate.failures([*fine, _parity(psnr_db=40.0, is_picture=False)])
+        assert gate.failures([*fine, _parity(psnr_db=40.0, periodic=True)])
 
     def test_pooling_averages_squares_and_not_decibels(self) -> None:
         pooled = pooled_psnr([_parity(psnr_db=40.0), _parity(psnr_db=None)])
@@ -175,7 +177,8 @@ class TestProbes:
         names = [p.name for p in probes]
         patterns = ["noise", "constant 0", "constant 1", "checkerboard", "impulse"]
         assert names == ["test card", *patterns]
-        assert [p.name for p in probes if p.is_picture] == ["test card"]
+        periodic = [p.name for p in probes if p.is_periodic]
+        assert periodic == ["constant 0", "constant 1", "checkerboard"]
         for probe in probes:
             assert probe.lr_nhwc.shape == (1, HEIGHT, WIDTH, 3), probe.name
             assert probe.lr_nhwc.dtype == np.float32
@@ -191,7 +194,7 @@ class TestProbes:
     def test_calibration_sees_other_photographs_and_other_noise(self, shared: Path) -> None:
         photos = shared / "train" / "photos"
         verification = verification_probes(HEIGHT, WIDTH, photos)
-        calibration = calibration_probes(HEIGHT, WIDTH, photos)
+        calibration = calibration_probes(HEIGHT, WIDTH, photos, _reference)
         seen, unseen = (
             {p.name for p in s if ".jpg" in p.name} for s in (calibration, verification)
         )
@@ -201,6 +204,25 @@ class TestProbes:
             next(p.lr_nhwc for p in s if p.name == "noise") for s in (calibration, verification)
         ]
         assert not np.array_equal(*noise)
+
+    def test_a_drawn_input_is_weakened_until_the_network_keeps_its_range(self) -> None:
+        def network(lr_nhwc: np.ndarray) -> np.ndarray:
+            return 0.5 + 5.0 * (lr_nhwc - 0.5)
+
+        board = next(
+            p for p in verification_probes(HEIGHT, WIDTH, None) if p.name == "checkerboard"
+        )
+        weakened, wanted = within_range(board, network)
+        assert weakened.contrast == 0.25
+        assert (weakened.lr_nhwc.min(), weakened.lr_nhwc.max()) == (0.375, 0.625)
+        np.testing.assert_array_equal(wanted, network(weakened.lr_nhwc))
+
+    def test_a_photograph_is_never_weakened(self) -> None:
+        photo = replace(_probe(), is_photo=True)
+        assert within_range(photo, lambda lr: lr * 1000)[0] is photo
+
+    def test_weakening_ends_even_where_the_network_never_keeps_its_range(self) -> None:
+        assert within_range(_probe(), lambda lr: lr * np.float32("nan"))[0].contrast == 1 / 64
 
     def test_a_folder_without_pictures_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").write_text("no picture")
