@@ -157,7 +157,7 @@ def plan(sources: Sources, output: Path | None, scale: int) -> tuple[list[Job], 
         and (output.exists() or output.suffix.lower() in SUFFIXES)
     ):
         raise OutputError(
-            f"got the file {output} for {len(sources.pictures)} pictures; name a folder"
+            f"got the file {output} for several pictures or a folder of them; name a folder"
         )
     taken: set[Path] = set()
     jobs: list[Job] = []

@@ -1,6 +1,7 @@
 """A progress bar on stderr for anything that takes an `edgesr.progress.ProgressCallback`."""
 
 import contextlib
+import sys
 from collections.abc import Generator
 
 from edgesr.progress import ProgressCallback, silent
@@ -19,11 +20,14 @@ def progress_bar() -> Generator[ProgressCallback]:
         The callback. A stage may be reported again from its beginning (tiles of the next picture):
         its line starts anew. A total of 0 means unknown and pulses.
     """
+    if not sys.stderr.isatty():
+        yield silent
+        return
     from rich import progress as rp
     from rich.console import Console
 
     console = Console(stderr=True)
-    if not console.is_interactive:
+    if not console.is_interactive:  # a terminal that cannot move its cursor
         yield silent
         return
     columns = (

@@ -315,7 +315,9 @@ def test_several_pictures_do_not_go_into_one_file(
     target = folder / ("plain" if exists else "b.png")
     if exists:
         target.write_text("precious")
-    upscale(folder / "a.png", folder / "other.png", "-o", target).fails("2 pictures", "folder")
+    upscale(folder / "a.png", folder / "other.png", "-o", target).fails(
+        "several pictures", "name a folder"
+    )
     assert not exists or target.read_text() == "precious"
 
 

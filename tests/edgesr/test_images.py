@@ -163,7 +163,7 @@ def test_png_keeps_every_kind_to_the_bit(tmp_path: Path, channels: int, dtype: t
     assert notes == ()
 
 
-@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize("rows", [1, 2, 700], ids=["one row", "two rows", "several strips"])
 def test_png_of_several_strips_is_what_other_decoders_read(rows: int, threads: int) -> None:
     pixels = np.random.RandomState(0).randint(0, 256, (rows, 1111, 3)).astype(np.uint8)
@@ -171,7 +171,6 @@ def test_png_of_several_strips_is_what_other_decoders_read(rows: int, threads: i
     assert np.array_equal(imagecodecs.png_decode(content), pixels)
     with Image.open(io.BytesIO(content)) as image:
         assert np.array_equal(np.asarray(image), pixels)
-    assert content == png.encode_png(pixels, threads=2)
 
 
 def test_a_row_longer_than_a_strip_is_encoded() -> None:
