@@ -1,5 +1,7 @@
 """Runs onnx2tf in a process of its own: `python -m converters._onnx2tf_child IN.onnx OUT_DIR`.
 
+It loads what it needs, waits for a line on standard input, and converts.
+
 Importing onnx2tf silences all warnings, reseeds the global random generators and lifts the
 recursion limit, and its errors end in sys.exit; here that touches nobody. The working directory
 must be a scratch folder: onnx2tf looks there for the sample array that it would else download.
@@ -23,6 +25,9 @@ def main() -> None:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import onnx2tf
 
+    # The parent says when the graph is there; nothing at all means that it is gone.
+    if not sys.stdin.readline():
+        sys.exit("no graph came")
     random.seed(0)
     onnx2tf.convert(  # pyright: ignore[reportPrivateImportUsage]
         input_onnx_file_path=source,

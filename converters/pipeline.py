@@ -1,5 +1,6 @@
 """Checkpoint -> proven `.tflite`: the stages in order, each returning a typed value."""
 
+import contextlib
 import hashlib
 import importlib.metadata
 import platform
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from converters.passes.fp16_range import RangeReport
+    from converters.tflite import Onnx2tf
     from converters.verify import ParityReport
 
 Float32Array = NDArray[np.float32]
@@ -86,6 +88,7 @@ def convert(
         OutputError: A file cannot be written; none of them is.
     """
     from converters.memory import check_memory
+    from converters.tflite import Onnx2tf
     from converters.verify import torch_reference, verify
     from edgesr.reparam import fold
 
@@ -96,9 +99,14 @@ def convert(
     plain = fold(checkpoint.net)
     check_memory(plain, spec.height, spec.width)
     reference = torch_reference(checkpoint.net, checkpoint.spec.value_range)
-    rewritten = _rewritten(plain, checkpoint, reference, spec, pictures, progress)
-    _stage(progress, "convert")
-    contents = [_tflite_file(rewritten, checkpoint, spec, p) for p in spec.precisions]
+    with contextlib.ExitStack() as stack:
+        workers = [stack.enter_context(Onnx2tf()) for _ in spec.precisions]
+        rewritten = _rewritten(plain, checkpoint, reference, spec, pictures, progress)
+        _stage(progress, "convert")
+        contents = [
+            _tflite_file(worker, rewritten, checkpoint, spec, precision)
+            for worker, precision in zip(workers, spec.precisions, strict=True)
+        ]
     contrasts = {probe.name: probe.contrast for probe in rewritten.calibration}
     probes = verification_probes(spec.height, spec.width, pictures, contrasts)
     with tempfile.TemporaryDirectory(prefix="edgesr-") as scratch:
@@ -189,12 +197,16 @@ def _rewritten(
 
 
 def _tflite_file(
-    rewritten: Rewritten, checkpoint: LoadedCheckpoint, spec: ConversionSpec, precision: Precision
+    worker: "Onnx2tf",
+    rewritten: Rewritten,
+    checkpoint: LoadedCheckpoint,
+    spec: ConversionSpec,
+    precision: Precision,
 ) -> bytes:
     """One finished file of the final size."""
     from converters import fp16_rounding
     from converters.onnx_export import with_input_size
-    from converters.tflite import embed, to_tflite
+    from converters.tflite import embed
 
     half = precision is Precision.FP16
     model, passes = rewritten.model, rewritten.passes
@@ -203,7 +215,7 @@ def _tflite_file(
         passes = (*passes, fp16_rounding.NAME)
     facts = _facts(passes, checkpoint, spec, precision)
     return embed(
-        to_tflite(with_input_size(model, spec.height, spec.width), half=half),
+        worker.convert(with_input_size(model, spec.height, spec.width), half=half),
         input_name=facts.input_name,
         output_name=facts.output_name,
         description=f"{facts.model} x{facts.scale} super-resolution, made by edgesr",

@@ -20,51 +20,62 @@ _SIGNATURE = "serving_default"
 _BUFFER_ALIGNMENT = 16  # force_align of Buffer.data in the TFLite schema
 
 
-def to_tflite(model: "onnx.ModelProto", *, half: bool) -> bytes:
-    """Convert an ONNX graph with NCHW input and output into an NHWC `.tflite`.
+class Onnx2tf:
+    """onnx2tf in a child process without network access, importing while we still rewrite.
 
-    onnx2tf runs in a child process without network access: see `_onnx2tf_child`.
-
-    Args:
-        model: A graph whose operators onnx2tf maps one to one.
-        half: Whether weights are stored in FP16 (each behind a DEQUANTIZE) or in FP32.
-
-    Raises:
-        ConversionError: onnx2tf fails; the message ends with its last words.
+    A context manager: entering starts the child, which loads TensorFlow and then waits; leaving
+    ends it and removes its scratch folder, whatever happened. One conversion per instance.
     """
-    import onnx
 
-    with tempfile.TemporaryDirectory(prefix="edgesr-") as scratch:
-        folder = Path(scratch)
-        onnx.save(model, str(folder / "model.onnx"))
-        _run_child(folder)
-        made = folder / "out" / f"model_float{16 if half else 32}.tflite"
-        if not made.is_file():
-            raise ConversionError(f"onnx2tf made no {made.name} and gave no reason")
-        return made.read_bytes()
-
-
-def _run_child(folder: Path) -> None:
-    log = folder / "onnx2tf.log"
-    command = [sys.executable, "-m", "converters._onnx2tf_child", "model.onnx", "out"]
-    # Seeded hashing keeps the file the same to the bit from run to run.
-    environment = {**os.environ, "PYTHONHASHSEED": "0", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    with log.open("wb") as sink:
-        try:
-            result = subprocess.run(
-                command,
-                cwd=folder,
+    def __enter__(self) -> "Onnx2tf":
+        self._scratch = tempfile.TemporaryDirectory(prefix="edgesr-")
+        self._folder = Path(self._scratch.name)
+        # Seeded hashing keeps the file the same to the bit from run to run.
+        environment = {**os.environ, "PYTHONHASHSEED": "0", "TF_CPP_MIN_LOG_LEVEL": "3"}
+        with self._log.open("wb") as sink:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "converters._onnx2tf_child", "model.onnx", "out"],
+                cwd=self._folder,
                 env=environment,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
-                timeout=_TIMEOUT_S,
-                check=False,
             )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._child.kill()
+        self._child.communicate()
+        self._scratch.cleanup()
+
+    @property
+    def _log(self) -> Path:
+        return self._folder / "onnx2tf.log"
+
+    def convert(self, model: "onnx.ModelProto", *, half: bool) -> bytes:
+        """Convert an ONNX graph with NCHW input and output into an NHWC `.tflite`.
+
+        Args:
+            model: A graph whose operators onnx2tf maps one to one.
+            half: Whether weights are stored in FP16 (each behind a DEQUANTIZE) or in FP32.
+
+        Raises:
+            ConversionError: onnx2tf fails; the message ends with its last words.
+        """
+        import onnx
+
+        onnx.save(model, str(self._folder / "model.onnx"))
+        try:
+            self._child.communicate(b"go\n", timeout=_TIMEOUT_S)
         except subprocess.TimeoutExpired as error:
             raise ConversionError(f"onnx2tf did not end within {_TIMEOUT_S} s") from error
-    if result.returncode != 0:
-        raise ConversionError(f"onnx2tf failed ({result.returncode}): {_last_words(log)}")
+        status = self._child.returncode
+        if status != 0:
+            raise ConversionError(f"onnx2tf failed ({status}): {_last_words(self._log)}")
+        made = self._folder / "out" / f"model_float{16 if half else 32}.tflite"
+        if not made.is_file():
+            raise ConversionError(f"onnx2tf made no {made.name}: {_last_words(self._log)}")
+        return made.read_bytes()
 
 
 def _last_words(log: Path) -> str:
