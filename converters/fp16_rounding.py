@@ -33,6 +33,10 @@ Float64Array = NDArray[np.float64]
 # correlations exact to about 1e-6, so less would not do; 1e-3 gives the same PSNR within 1 dB.
 _DAMPING = 1e-4
 
+# Places looked at in each calibration input; ten times as many give photographs the same PSNR
+# within 1 dB.
+_PLACES = 2000
+
 #: A tensor that convolutions read, and the size of the window they read it through.
 _Window = tuple[str, tuple[int, int]]
 
@@ -120,7 +124,7 @@ def _second_moments(
     convs: Sequence[Conv],
     calibration_nchw: Sequence[Float32Array],
 ) -> dict[_Window, Float64Array]:
-    """Sum of x x^T over all places and inputs, x being what a kernel sees and a 1."""
+    """Sum of x x^T over many places of all inputs, x being what a kernel sees and a 1."""
     import onnxruntime
 
     sources = sorted({conv.source for conv in convs} - {graph.input})
@@ -128,24 +132,30 @@ def _second_moments(
         _with_outputs(model, sources).SerializeToString(), providers=["CPUExecutionProvider"]
     )
     totals: dict[_Window, Float64Array] = {}
+    rng = np.random.default_rng(0)
     for lr_nchw in calibration_nchw:
         # An empty list would mean all outputs, so the graph's own is asked for too.
         values = session.run([*sources, graph.output], {graph.input: lr_nchw})
         seen = dict(zip([*sources, graph.output], values, strict=True)) | {graph.input: lr_nchw}
-        for window in {_window(conv) for conv in convs}:
-            columns = _columns(np.asarray(seen[window[0]]), *window[1])
+        for window in dict.fromkeys(_window(conv) for conv in convs):
+            columns = _columns(np.asarray(seen[window[0]]), *window[1], rng)
             moment = (columns @ columns.T).astype(np.float64)
             # Extreme patterns are thousands of times stronger than pictures; each counts alike.
             totals[window] = totals.get(window, 0.0) + moment / np.trace(moment)
     return totals
 
 
-def _columns(tensor_nchw: Float32Array, height: int, width: int) -> Float32Array:
-    """Every window of a zero-padded tensor as a column, channel by channel, and a row of ones."""
+def _columns(
+    tensor_nchw: Float32Array, height: int, width: int, rng: np.random.Generator
+) -> Float32Array:
+    """Windows of a zero-padded tensor as columns, channel by channel, and a row of ones."""
     rows, columns = height // 2, width // 2
     padded = np.pad(tensor_nchw[0], ((0, 0), (rows, rows), (columns, columns)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(1, 2))
-    flat = windows.transpose(0, 3, 4, 1, 2).reshape(len(padded) * height * width, -1)
+    places = windows.shape[1] * windows.shape[2]
+    chosen = rng.choice(places, min(places, _PLACES), replace=False)
+    picked = windows[:, chosen // windows.shape[2], chosen % windows.shape[2]]
+    flat = picked.transpose(0, 2, 3, 1).reshape(len(padded) * height * width, -1)
     return np.vstack([flat, np.ones((1, flat.shape[1]), np.float32)])
 
 
