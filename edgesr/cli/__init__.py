@@ -6,6 +6,7 @@ import sys
 import click
 
 from edgesr import __version__
+from edgesr.cli.native_log import silence_native_log
 from edgesr.errors import EdgeSRError
 
 #: Command name -> (module that holds it as `command`, one line for `edgesr --help`).
@@ -47,6 +48,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the CLI; every expected error ends as one line on stderr and a non-zero status."""
+    silence_native_log()
     try:
         status = cli.main(standalone_mode=False)
     except EdgeSRError as error:

@@ -42,7 +42,7 @@ def progress_bar() -> Generator[ProgressCallback]:
         console=console,
         transient=True,
         refresh_per_second=5,
-        redirect_stdout=False,  # rich would send it to stderr, also where a pipe waits for it
+        redirect_stdout=True,  # rich would send it to stderr, also where a pipe waits for it
     ) as bar:
 
         def report(stage: str, done: int, total: int) -> None:
