@@ -133,5 +133,4 @@ def _outputs(
         raise OutputError(
             f"got --output {output}, allowed a folder that exists or a name ending in .tflite"
         )
-    (precision,) = spec.precisions
-    return {precision: output}
+    return {precision: output for precision in spec.precisions}
