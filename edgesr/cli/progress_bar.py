@@ -13,8 +13,8 @@ def progress_bar() -> Generator[ProgressCallback]:
 
     Nobody looks when stderr is no terminal (a file, a pipe, CI): then the callback is
     `edgesr.progress.silent`. The lines disappear when the block ends, so that what a command says
-    on stdout and stderr is the same with a terminal and without. What is written to stderr inside
-    the block (`click.echo(..., err=True)`) appears above the bar; stdout is best left for later.
+    on stdout and stderr is the same with a terminal and without. Inside the block, speak through
+    `say`, and leave stdout for later.
 
     Yields:
         The callback. A stage may be reported again from its beginning (tiles of the next picture):
@@ -42,7 +42,7 @@ def progress_bar() -> Generator[ProgressCallback]:
         console=console,
         transient=True,
         refresh_per_second=5,
-        redirect_stdout=True,  # rich would send it to stderr, also where a pipe waits for it
+        redirect_stdout=False,  # rich would send it to stderr, also where a pipe waits for it
     ) as bar:
 
         def report(stage: str, done: int, total: int) -> None:
@@ -51,3 +51,11 @@ def progress_bar() -> Generator[ProgressCallback]:
             bar.update(tasks[stage], completed=done, total=total or None)
 
         yield report
+
+
+def say(text: str) -> None:
+    """Write a line to stderr, above the bar where one is drawn.
+
+    `click.echo` would write into the bar: it goes around what rich puts in stderr's place.
+    """
+    sys.stderr.write(f"{text}\n")

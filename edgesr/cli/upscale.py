@@ -127,7 +127,7 @@ def _run(
 ) -> None:
     """Upscale all pictures; fill `results` one by one, so that an interruption loses none."""
     from edgesr.batch import ReadAhead, find_pictures, output_folder, plan, upscale_files
-    from edgesr.cli.progress_bar import progress_bar
+    from edgesr.cli.progress_bar import progress_bar, say
     from edgesr.overlap import choose_overlap, stated_radius
     from edgesr.runtime import open_model
     from edgesr.upscale import Upscaler
@@ -138,7 +138,7 @@ def _run(
         runner = open_model(model_file, backend, threads=settings.threads)
         radius, warning = choose_overlap(stated_radius(model_file), overlap, runner.shape)
         if warning:
-            click.echo(f"edgesr: note: {warning}", err=True)
+            say(f"edgesr: note: {warning}")
         jobs, folder = plan(sources, output, runner.shape.scale)
         with output_folder(folder):
             upscaler = Upscaler(runner, radius)
@@ -158,13 +158,14 @@ def _show_skipped(skipped: "Sequence[Path]") -> None:
 def _show_trouble(result: "Done | Failed", *, alone: bool) -> None:
     """Say on stderr what failed (unless that ends the command anyway) or could not be kept."""
     from edgesr.batch import Failed
+    from edgesr.cli.progress_bar import say
 
     if isinstance(result, Failed):
         if not alone:
-            click.echo(f"edgesr: failed: {result.message}", err=True)
+            say(f"edgesr: failed: {result.message}")
         return
     for note in result.notes:
-        click.echo(f"edgesr: note: {result.job.source}: {note}", err=True)
+        say(f"edgesr: note: {result.job.source}: {note}")
 
 
 def _print_lines(results: "Sequence[Done | Failed]") -> None:

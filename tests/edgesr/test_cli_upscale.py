@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -460,10 +461,34 @@ def test_the_bar_is_drawn_on_terminals_only(
     folder: Path, small_tflite: Path, terminal: bool
 ) -> None:
     Image.fromarray(_noise(300, 300)).save(folder / "b.png")
-    argv = [sys.executable, "-c", _RUN, "upscale", str(folder), "-m", str(small_tflite)]
+    argv = ["-c", _RUN, "upscale", str(folder), "-m", str(small_tflite)]
+    out, drawn = _with_stderr(argv, terminal=terminal)
+    assert len(out.splitlines()) == 2, "results belong to stdout"
+    assert ("tiles" in drawn and "pictures" in drawn) == terminal, drawn
+
+
+def test_the_bar_leaves_stdout_alone_and_notes_stand_above_it() -> None:
+    code = (
+        "import sys; from edgesr.cli.progress_bar import progress_bar, say\n"
+        "with progress_bar() as report:\n"
+        "    report('work', 0, 0); sys.stdout.write('result\\n'); say('a note')"
+    )
+    out, drawn = _with_stderr(["-c", code], terminal=True)
+    assert out == "result\n"
+    assert "work" in drawn
+    erased = r"\x1b\[2K"
+    assert re.search(f"{erased}a note\r?\n", drawn), drawn
+
+
+def _with_stderr(arguments: list[str], *, terminal: bool) -> tuple[str, str]:
+    """Run Python with a terminal or a pipe for stderr; what came on stdout and there."""
     ours, theirs = os.openpty() if terminal else os.pipe()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
-    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=theirs, env=environment)
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},
+    )
     os.close(theirs)
     drawn = b""
     while chunk := _read(ours):
@@ -471,8 +496,7 @@ def test_the_bar_is_drawn_on_terminals_only(
     out, _ = process.communicate()
     os.close(ours)
     assert process.returncode == 0, drawn.decode()
-    assert len(out.splitlines()) == 2, "results belong to stdout"
-    assert (b"tiles" in drawn and b"pictures" in drawn) == terminal, drawn.decode()
+    return out.decode(), drawn.decode()
 
 
 def _read(descriptor: int) -> bytes:

@@ -173,6 +173,20 @@ def test_png_of_several_strips_is_what_other_decoders_read(rows: int, threads: i
         assert np.array_equal(np.asarray(image), pixels)
 
 
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_png_checksums_are_right(threads: int) -> None:
+    """Decoders pass over the checksum of the whole stream; zlib does not."""
+    pixels = np.random.RandomState(0).randint(0, 256, (700, 1111, 3)).astype(np.uint8)
+    content, position, stream = png.encode_png(pixels, threads=threads), 8, b""
+    while position < len(content):
+        (length,) = struct.unpack_from(">I", content, position)
+        name, body = content[position + 4 : position + 8], content[position + 8 :][:length]
+        assert content[position : position + 12 + length] == _chunk(name, body)
+        stream += body if name == b"IDAT" else b""
+        position += 12 + length
+    assert len(zlib.decompress(stream)) == 700 * (1 + 3 * 1111)
+
+
 def test_a_row_longer_than_a_strip_is_encoded() -> None:
     pixels = np.random.RandomState(0).randint(0, 65536, (3, 200_000, 3)).astype(np.uint16)
     assert np.array_equal(imagecodecs.png_decode(png.encode_png(pixels)), pixels)
