@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from edgesr.testcard import draw_test_card
 from PIL import Image, ImageDraw
+
+from edgesr.testcard import draw_test_card
 
 MODEL = "imdn-rtc_x2_720x480_fp16.tflite"
 PHOTOGRAPH = Path("data/Set14/x2/LR/img_011.png")

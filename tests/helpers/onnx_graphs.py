@@ -44,7 +44,7 @@ class GraphBuilder:
         gain: float = 1.0,
         bias: float = 0.3,
     ) -> str:
-        """A size-keeping convolution from channels[0] to channels[1]; `bias` is the biases' spread."""
+        """A size-keeping convolution, channels[0] to channels[1]; `bias` is the biases' spread."""
         shape = (channels[1], channels[0], size, size)
         spread = gain / np.sqrt(channels[0] * size * size)
         kernel = self.rng.normal(0, spread, shape).astype(np.float32)
