@@ -58,16 +58,32 @@ def atomic_outputs(targets: Sequence[Path], *, overwrite: bool = False) -> Gener
 
 
 def _rename_all(sources: Sequence[Path], targets: Sequence[Path]) -> None:
-    """Rename every source to its target, or none."""
-    done: list[Path] = []
+    """Rename every source to its target, or leave every target as it was."""
+    kept: dict[Path, Path | None] = {}
     try:
         for source, target in zip(sources, targets, strict=True):
+            kept[target] = _keep(target)
             source.replace(target)
-            done.append(target)
     except OSError:
-        for target in done:
-            target.unlink(missing_ok=True)
+        for target, old in kept.items():
+            if old is None:
+                target.unlink(missing_ok=True)
+            else:
+                old.replace(target)
         raise
+    finally:
+        for old in kept.values():
+            if old is not None:
+                old.unlink(missing_ok=True)
+
+
+def _keep(target: Path) -> Path | None:
+    """A second name for what is about to be replaced, or None where nothing is."""
+    if not target.exists():
+        return None
+    old = target.with_name(f".{target.stem}.{os.getpid()}.old{target.suffix}")
+    old.hardlink_to(target)
+    return old
 
 
 @contextlib.contextmanager

@@ -7,8 +7,11 @@ starts, the last one ends where it ends, and everywhere else each pixel is taken
 which it lies at least the radius away from the tile's border. What is put together is the network's
 output on the whole picture, not an approximation of it.
 
-A picture smaller than a tile is continued at its bottom and right end by reflection (which repeats
-where the picture is tiny), and the result is cropped.
+A picture smaller than a tile is continued by reflection, which the network would not see on the
+picture alone: it pads with zeros. So such a picture is run twice along the axis, once at the tile's
+start and once at its end, and each half is taken from the run in which it is next to a true border.
+Only where the picture is smaller than twice the radius does the reflection show; it is then
+continued at its bottom and right end (repeatedly where it is tiny), and the result is cropped.
 """
 
 from dataclasses import dataclass
@@ -28,7 +31,7 @@ class Span:
     """One tile along one axis, in pixels of the picture.
 
     Attributes:
-        start: First pixel that the tile reads.
+        start: First pixel that the tile reads; negative where the picture is continued before it.
         keep_start: First pixel whose result is taken from this tile.
         keep_stop: One past the last such pixel.
     """
@@ -56,13 +59,16 @@ def cover_axis(length: int, tile: int, radius: int) -> list[Span]:
 
     Returns:
         The tiles in order. Their kept parts follow on one another from 0 to `length`. A tile
-        reaches past the end only where the picture is shorter than one tile.
+        reaches past an end only where the picture is shorter than one tile.
 
     Raises:
         SizeError: The picture is longer than a tile and the tile too short to keep any pixel.
     """
     if length <= tile:
-        return [Span(0, 0, length)]
+        if length == tile or length < 2 * radius or radius == 0:
+            return [Span(0, 0, length)]
+        middle = length // 2
+        return [Span(0, 0, middle), Span(length - tile, middle, length)]
     step = tile - 2 * radius
     if step < 1:
         raise SizeError(
@@ -91,17 +97,18 @@ def cover(height: int, width: int, shape: ModelShape, radius: int) -> list[Tile]
     return [Tile(row, column) for row in rows for column in columns]
 
 
-def reflect_indices(length: int, size: int) -> NDArray[np.intp]:
-    """Indices that continue an axis by reflection at its end, as `numpy.pad(mode="reflect")`.
+def reflect_indices(length: int, start: int, size: int) -> NDArray[np.intp]:
+    """Indices that continue an axis by reflection at both ends, as `numpy.pad(mode="reflect")`.
 
     Args:
         length: Pixels there are, at least 1. A single pixel is repeated.
-        size: Pixels wanted; fewer than `length` are the first ones.
+        start: First pixel wanted; negative ones lie before the picture.
+        size: Pixels wanted.
     """
     if length == 1:
         return np.zeros(size, dtype=np.intp)
     period = 2 * (length - 1)
-    position = np.arange(size) % period
+    position = np.arange(start, start + size) % period
     return np.minimum(position, period - position)
 
 
@@ -109,12 +116,13 @@ def read_tile(picture_hwc: NDArray[_T], tile: Tile, shape: ModelShape) -> NDArra
     """Cut a tile out of a picture; a view where the picture is large enough."""
     height, width = picture_hwc.shape[:2]
     rows, columns = tile.rows.start, tile.columns.start
-    cut = picture_hwc[rows : rows + shape.height, columns : columns + shape.width]
     if height < shape.height:
-        cut = cut[reflect_indices(height, shape.height)]
+        cut = picture_hwc[reflect_indices(height, rows, shape.height)]
+    else:
+        cut = picture_hwc[rows : rows + shape.height]
     if width < shape.width:
-        cut = cut[:, reflect_indices(width, shape.width)]
-    return cut
+        return cut[:, reflect_indices(width, columns, shape.width)]
+    return cut[:, columns : columns + shape.width]
 
 
 def kept_slices(tile: Tile, scale: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:

@@ -58,11 +58,12 @@ class SmallNet:
     def expected(self, pixels_hwc: NDArray[np.generic], shape: ModelShape) -> Float32Array:
         """What upscaling RGB pixels must give, not rounded: the whole picture in one run.
 
-        A picture smaller than the file's input is continued by reflection, and cropped.
+        A side shorter than twice the radius is continued by reflection, and cropped.
         """
         height, width = pixels_hwc.shape[:2]
-        more = ((0, max(0, shape.height - height)), (0, max(0, shape.width - width)), (0, 0))
-        padded = np.pad(pixels_hwc, more, mode="reflect")
+        sides = zip((height, width), (shape.height, shape.width), strict=True)
+        more = [(0, max(0, t - s) if s < 2 * self.radius else 0) for s, t in sides]
+        padded = np.pad(pixels_hwc, [*more, (0, 0)], mode="reflect")
         whole = self.apply(padded / np.iinfo(padded.dtype).max)
         return whole[: self.scale * height, : self.scale * width]
 
