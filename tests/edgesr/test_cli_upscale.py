@@ -436,7 +436,9 @@ def test_a_small_or_read_only_disk_is_one_line_and_leaves_nothing(
 def test_ctrl_c_leaves_whole_files_only(folder: Path, small_tflite: Path) -> None:
     Image.fromarray(_noise(2000, 3000)).save(folder / "b.png", compress_level=1)
     out = folder / "out"
-    argv = [sys.executable, "-c", _RUN, "upscale", str(folder), "-m", str(small_tflite)]
+    # A shell that starts the tests in the background has told them to ignore Ctrl-C.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    argv = [sys.executable, "-c", heed + _RUN, "upscale", str(folder), "-m", str(small_tflite)]
     # Tiles of 16x24 that overlap by 7 keep 2 rows each: minutes of work.
     process = subprocess.Popen([*argv, "-o", str(out), "--overlap", "7"], stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60
