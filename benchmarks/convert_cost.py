@@ -46,7 +46,7 @@ def main() -> None:
         table.add_row(cost.command, f"{cost.seconds:.1f}", f"{cost.peak_gib:.2f}")
     Console().print(table)
     if arguments.json:
-        machine = {"cores": os.cpu_count(), "machine": platform.machine()}
+        machine = {"machine": f"{platform.machine()}, {os.cpu_count()} CPUs", "runs": 1}
         record = {"conditions": machine, "costs": [asdict(cost) for cost in costs]}
         arguments.json.write_text(json.dumps(record, indent=2) + "\n")
 

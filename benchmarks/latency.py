@@ -8,6 +8,7 @@ ratio is the median of the ratios turn by turn. All run on the same runtime with
 
 import argparse
 import json
+import os
 import platform
 import tempfile
 import time
@@ -39,6 +40,7 @@ class Timing:
 
     model: str
     file: str
+    rounds: int
     median_ms: float
     p90_ms: float
     min_ms: float
@@ -96,6 +98,7 @@ def measure(model: str, files: dict[str, Path], threads: int, rounds: int) -> li
         Timing(
             model,
             name,
+            rounds,
             1e3 * float(np.median(values)),
             1e3 * float(np.quantile(values, 0.9)),
             1e3 * min(values),
@@ -117,11 +120,10 @@ def conditions(arguments: argparse.Namespace) -> dict[str, object]:
     """What the numbers depend on."""
     return {
         "threads": arguments.threads,
-        "rounds": arguments.rounds,
         "warm_up_rounds": 1,
         "size": "720x480",
         "runtime": f"ai-edge-litert {version('ai-edge-litert')}, XNNPACK, FP32 arithmetic",
-        "machine": platform.machine(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
         "python": platform.python_version(),
     }
 
