@@ -18,7 +18,7 @@ from converters.manifest import FACTS_ENTRY, Facts, GpuRecord, Manifest, RangeRe
 from converters.probes import Probe, Reference, calibration_probes, verification_probes
 from converters.spec import ConversionSpec, Precision, file_name
 from edgesr.checkpoints import LoadedCheckpoint, weights_sha256
-from edgesr.files import atomic_outputs, check_writable
+from edgesr.files import atomic_outputs, check_writable, temporary_file_errors
 from edgesr.progress import ProgressCallback, silent
 
 if TYPE_CHECKING:
@@ -111,8 +111,9 @@ def convert(
     probes = verification_probes(spec.height, spec.width, pictures, contrasts)
     with tempfile.TemporaryDirectory(prefix="edgesr-") as scratch:
         files = {Path(scratch, outputs[p].name): p.value for p in spec.precisions}
-        for path, content in zip(files, contents, strict=True):
-            path.write_bytes(content)
+        with temporary_file_errors():
+            for path, content in zip(files, contents, strict=True):
+                path.write_bytes(content)
         reports = verify(files, reference, probes, threads=threads, progress=progress)
         manifests = [
             _manifest(path, report, rewritten) for path, report in zip(files, reports, strict=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgesr.errors import ConversionError
+from edgesr.files import temporary_file_errors
 
 if TYPE_CHECKING:
     import flatbuffers
@@ -28,7 +29,8 @@ class Onnx2tf:
     """
 
     def __enter__(self) -> "Onnx2tf":
-        self._scratch = tempfile.TemporaryDirectory(prefix="edgesr-")
+        with temporary_file_errors():
+            self._scratch = tempfile.TemporaryDirectory(prefix="edgesr-")
         self._folder = Path(self._scratch.name)
         # Seeded hashing keeps the file the same to the bit from run to run.
         environment = {**os.environ, "PYTHONHASHSEED": "0", "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -61,10 +63,12 @@ class Onnx2tf:
 
         Raises:
             ConversionError: onnx2tf fails; the message ends with its last words.
+            OutputError: The folder for temporary files is full.
         """
         import onnx
 
-        onnx.save(model, str(self._folder / "model.onnx"))
+        with temporary_file_errors():
+            onnx.save(model, str(self._folder / "model.onnx"))
         try:
             self._child.communicate(b"go\n", timeout=_TIMEOUT_S)
         except subprocess.TimeoutExpired as error:

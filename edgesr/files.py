@@ -87,6 +87,22 @@ def _keep(target: Path) -> Path | None:
 
 
 @contextlib.contextmanager
+def temporary_file_errors() -> Generator[None]:
+    """Turn the operating system's refusal of temporary files into one clear line.
+
+    Raises:
+        OutputError: The folder for temporary files is missing, read-only or full.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"cannot write temporary files in {tempfile.tempdir or 'any folder'}: "
+            f"{error.strerror or error}; make room there or set TMPDIR to another folder"
+        ) from error
+
+
+@contextlib.contextmanager
 def _os_errors(target: Path) -> Generator[None]:
     """Turn the operating system's refusal to write `target` into one clear line."""
     try:

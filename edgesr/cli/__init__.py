@@ -50,14 +50,27 @@ def main() -> None:
     """Run the CLI; every expected error ends as one line on stderr and a non-zero status."""
     silence_native_log()
     try:
-        status = cli.main(standalone_mode=False)
+        status = cli.main(prog_name="edgesr", standalone_mode=False)
     except EdgeSRError as error:
         click.echo(f"edgesr: error: {error}", err=True)
         sys.exit(1)
     except click.ClickException as error:
-        error.show()
+        _show(error)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         click.echo("edgesr: interrupted; nothing was written", err=True)
         sys.exit(130)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _show(error: click.ClickException) -> None:
+    """Show wrong usage as click does, but with the line that begins as all our errors do."""
+    message = error.format_message()
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is not None and message == context.get_help():  # `edgesr` alone
+        click.echo(message, err=True)
+        return
+    if context is not None:
+        hint = f"Try '{context.command_path} --help' for help."
+        click.echo(f"{context.get_usage()}\n{hint}\n", err=True)
+    click.echo(f"edgesr: error: {message}", err=True)

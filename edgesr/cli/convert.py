@@ -1,5 +1,6 @@
 """`edgesr convert`: a checkpoint becomes a `.tflite`, proven equal to it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,7 @@ def command(
     wanted = {Precision.FP16: fp16 or not fp32, Precision.FP32: fp32}
     precisions = tuple(p for p, on in wanted.items() if on)
     spec = ConversionSpec(height, width, precisions)
+    _check_output(output, precisions)
     _run(model, checkpoint, spec, output, pictures, threads, force=force, as_json=as_json)
 
 
@@ -119,6 +121,18 @@ def _run(
         report.converted(path, manifest)
 
 
+def _check_output(output: Path | None, precisions: "Sequence[Precision]") -> None:
+    """Refuse a name that cannot serve, before anything is downloaded."""
+    if output is None or output.is_dir():
+        return
+    if len(precisions) > 1:
+        raise click.UsageError("--fp16 with --fp32 makes two files: give --output a folder")
+    if output.suffix != ".tflite":
+        raise OutputError(
+            f"got --output {output}, allowed a folder that exists or a name ending in .tflite"
+        )
+
+
 def _outputs(
     loaded: "LoadedCheckpoint", spec: "ConversionSpec", output: Path | None
 ) -> "dict[Precision, Path]":
@@ -127,10 +141,4 @@ def _outputs(
 
     if output is None or output.is_dir():
         return default_outputs(loaded, spec, output or Path())
-    if len(spec.precisions) > 1:
-        raise click.UsageError("--fp16 with --fp32 makes two files: give --output a folder")
-    if output.suffix != ".tflite":
-        raise OutputError(
-            f"got --output {output}, allowed a folder that exists or a name ending in .tflite"
-        )
     return {precision: output for precision in spec.precisions}

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from edgesr import cli
+from helpers.commands import run_alone
 
 _HEAVY = ("torch", "tensorflow", "onnx", "onnx2tf", "onnxruntime", "scipy", "ai_edge_litert")
 _CODE = f"""
@@ -67,3 +68,10 @@ def test_an_unknown_command_is_a_usage_error() -> None:
     done = subprocess.run(argv, capture_output=True, text=True)
     assert done.returncode == 2
     assert "No such command 'no-such-command'" in done.stderr
+
+
+def test_the_bare_command_shows_the_help_and_no_error() -> None:
+    ran = run_alone()
+    assert ran.status == 2
+    assert ran.err.startswith("Usage: edgesr [OPTIONS] COMMAND")
+    assert "error" not in ran.err

@@ -22,11 +22,11 @@ from edgesr.batch import Settings
 from edgesr.cli import main
 from edgesr.cli.upscale import command
 from edgesr.runtime import ModelShape
+from helpers.commands import HEED_CTRL_C, RUN, Ran, run_on_small_disk
 from helpers.small_net import SmallNet
 
 _NET = SmallNet(2, 2)
 _SHAPE = ModelShape(16, 24, 2)
-_RUN = "import sys; from edgesr.cli import main; main()"
 
 
 def _noise(height: int = 30, width: int = 40) -> NDArray[np.uint8]:
@@ -48,22 +48,6 @@ def folder(tmp_path: Path) -> Path:
     made.mkdir()
     Image.fromarray(_noise()).save(made / "a.png")
     return made
-
-
-class Ran:
-    """What a command did."""
-
-    def __init__(self, status: object, out: str, err: str) -> None:
-        self.status, self.out, self.err = status, out, err
-
-    def fails(self, *words: str) -> None:
-        """One line on stderr with all the words, status 1."""
-        assert self.status == 1, self.err
-        lines = [line for line in self.err.splitlines() if line.startswith("edgesr: error")]
-        assert len(lines) == 1, self.err
-        assert "Traceback" not in self.err
-        missing = [word for word in words if word not in lines[0]]
-        assert not missing, f"{missing} not in: {lines[0]}"
 
 
 Upscale = Callable[..., Ran]
@@ -376,7 +360,7 @@ def test_wrong_usage_has_status_2(
 
 
 def _process(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-c", _RUN, "upscale", *map(str, arguments)]
+    argv = [sys.executable, "-c", RUN, "upscale", *map(str, arguments)]
     return subprocess.run(argv, capture_output=True, text=True, **options)  # type: ignore[call-overload,no-any-return]
 
 
@@ -417,28 +401,17 @@ def test_a_small_or_read_only_disk_is_one_line_and_leaves_nothing(
 ) -> None:
     mount = folder / "mount"
     mount.mkdir()
-    script = (
-        f"mount -t tmpfs -o size=8k tmpfs '{mount}' && {prepare.format(mount=mount)} || exit 77; "
-        f"'{sys.executable}' -c '{_RUN}' upscale '{folder / 'a.png'}' -m '{small_tflite}' "
-        f"-o '{mount / 'b.png'}'; status=$?; ls -A '{mount}'; exit $status"
-    )
-    unshare = shutil.which("unshare")
-    if unshare is None:
-        pytest.skip("needs unshare; the two tests above need nothing")
-    argv = [unshare, "--mount", "sh", "-c", script]
-    done = subprocess.run(argv, capture_output=True, text=True)
-    if done.returncode == 77 or "unshare" in done.stderr:
-        pytest.skip("may not mount; the two tests above need nothing")
-    _assert_one_line(done, f"cannot write {mount / 'b.png'}", reason)
-    assert done.stdout == "", "files were left"
+    words = ("upscale", folder / "a.png", "-m", small_tflite, "-o", mount / "b.png")
+    ran = run_on_small_disk(mount, *words, size="8k", prepare=prepare.format(mount=mount))
+    ran.fails(f"cannot write {mount / 'b.png'}", reason)
+    assert ran.out == "", "files were left"
 
 
 def test_ctrl_c_leaves_whole_files_only(folder: Path, small_tflite: Path) -> None:
     Image.fromarray(_noise(2000, 3000)).save(folder / "b.png", compress_level=1)
     out = folder / "out"
-    # A shell that starts the tests in the background has told them to ignore Ctrl-C.
-    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    argv = [sys.executable, "-c", heed + _RUN, "upscale", str(folder), "-m", str(small_tflite)]
+    argv = [sys.executable, "-c", HEED_CTRL_C + RUN, "upscale", str(folder)]
+    argv += ["-m", str(small_tflite)]
     # Tiles of 16x24 that overlap by 7 keep 2 rows each: minutes of work.
     process = subprocess.Popen([*argv, "-o", str(out), "--overlap", "7"], stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60
@@ -463,7 +436,7 @@ def test_the_bar_is_drawn_on_terminals_only(
     folder: Path, small_tflite: Path, terminal: bool
 ) -> None:
     Image.fromarray(_noise(300, 300)).save(folder / "b.png")
-    argv = ["-c", _RUN, "upscale", str(folder), "-m", str(small_tflite)]
+    argv = ["-c", RUN, "upscale", str(folder), "-m", str(small_tflite)]
     out, drawn = _with_stderr(argv, terminal=terminal)
     assert len(out.splitlines()) == 2, "results belong to stdout"
     assert ("tiles" in drawn and "pictures" in drawn) == terminal, drawn

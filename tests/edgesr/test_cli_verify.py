@@ -1,0 +1,126 @@
+"""`edgesr verify`, run as users run it: numbers for a file that differs, one line for the rest."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from edgesr.archs.imdn_rtc import IMDNRTC
+from helpers.commands import Ran, files_in, no_network, run_alone, run_here
+from helpers.small_net import SmallNet
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """RTC with random weights: needs no shared folder."""
+    path = tmp_path_factory.mktemp("checkpoint") / "random.pth"
+    torch.manual_seed(0)
+    torch.save(IMDNRTC().state_dict(), path)
+    return path
+
+
+def _foreign(net: SmallNet) -> bytes:
+    return net.tflite(32, 24, facts=False)
+
+
+Verify = Callable[..., Ran]
+
+
+@pytest.fixture
+def verify(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Verify:
+    """Runs the command in this process, in a folder with a real file that edgesr did not make."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("EDGESR_SHARED", raising=False)
+    (tmp_path / "foreign.tflite").write_bytes(_foreign(SmallNet()))
+
+    def run(*words: object) -> Ran:
+        return run_here(monkeypatch, capsys, "verify", *words)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "FILE"),
+        (["foreign.tflite"], "--model NAME"),
+        (["foreign.tflite", "--model", "rtc", "--threads", "0"], "--threads"),
+    ],
+    ids=["nothing", "a file that does not say what it is", "no threads"],
+)
+def test_wrong_usage_has_status_2(verify: Verify, words: list[str], message: str) -> None:
+    verify(*words).is_wrong_usage(message)
+
+
+_FILES: dict[str, tuple[Callable[[], bytes] | None, str]] = {
+    "missing": (None, "bad.tflite"),
+    "empty": (lambda: b"", "bad.tflite"),
+    "text": (lambda: b"hello, world\n", "bad.tflite"),
+    "random": (lambda: np.random.RandomState(0).bytes(5000), "bad.tflite"),
+    "truncated": (lambda: _foreign(SmallNet())[:3000], "bad.tflite"),
+    "other scale": (lambda: _foreign(SmallNet(4)), "upscales by 4, imdn-rtc by 2"),
+    "facts of another schema": (lambda: SmallNet().tflite(32, 24), "EDGESR_FACTS are damaged"),
+}
+
+
+@pytest.mark.parametrize("case", list(_FILES))
+def test_an_unfit_file_ends_in_one_line(
+    verify: Verify, checkpoint: Path, tmp_path: Path, case: str
+) -> None:
+    make, message = _FILES[case]
+    if make:
+        (tmp_path / "bad.tflite").write_bytes(make())
+    before = files_in(tmp_path)
+    verify("bad.tflite", "--checkpoint", checkpoint).fails_alone("bad.tflite", message)
+    assert files_in(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--model", "rtx"], "did you mean rtc?"),
+        (["--checkpoint", "missing.pth"], "cannot read checkpoint missing.pth"),
+        (["--checkpoint", "foreign.tflite"], "no PyTorch or safetensors file"),
+    ],
+    ids=["unknown network", "checkpoint missing", "checkpoint of another kind"],
+)
+def test_an_unfit_network_ends_in_one_line(verify: Verify, words: list[str], message: str) -> None:
+    verify("foreign.tflite", *words).fails_alone(message)
+
+
+def test_a_missing_folder_of_pictures_ends_in_one_line(verify: Verify, checkpoint: Path) -> None:
+    words = ("--checkpoint", checkpoint, "--pictures", "photos")
+    verify("foreign.tflite", *words).fails_alone("--pictures photos", "no folder")
+
+
+def test_a_file_that_differs_fails_with_a_table(verify: Verify, checkpoint: Path) -> None:
+    ran = verify("foreign.tflite", "--checkpoint", checkpoint)
+    ran.fails("foreign.tflite", "allowed 0.0001")
+    assert "max abs <= 0.0001, finite: FAILED" in ran.out
+    assert "all together" in ran.out
+
+
+def test_a_file_that_differs_fails_with_json(verify: Verify, checkpoint: Path) -> None:
+    ran = verify("foreign.tflite", "--checkpoint", checkpoint, "--json")
+    ran.fails_alone_on_stderr("foreign.tflite")
+    (backend,) = json.loads(ran.out)
+    assert backend["failures"]
+    assert max(row["max_abs"] for row in backend["inputs"]) > 1e-2
+
+
+@pytest.mark.slow
+def test_the_vendors_own_file_is_shown_to_differ(shared: Path) -> None:
+    """It holds other weights than the checkpoint that was published beside it."""
+    file = shared / "reference" / "imdn_rtc_time.tflite"
+    with no_network(EDGESR_SHARED=shared) as env:
+        ran = run_alone("verify", file, "--model", "rtc", env=env)
+    ran.fails("imdn_rtc_time.tflite")
+    assert "FAILED" in ran.out
+    assert "all together" in ran.out
