@@ -221,8 +221,10 @@ class TestProbes:
         photo = replace(_probe(), is_photo=True)
         assert within_range(photo, lambda lr: lr * 1000)[0] is photo
 
-    def test_weakening_ends_even_where_the_network_never_keeps_its_range(self) -> None:
-        assert within_range(_probe(), lambda lr: lr * np.float32("nan"))[0].contrast == 1 / 64
+    def test_an_input_is_left_as_it_is_where_weakening_does_not_help(self) -> None:
+        probe = _probe()
+        assert within_range(probe, lambda lr: lr * np.float32("nan"))[0] is probe
+        assert within_range(probe, lambda lr: lr + 5)[0] is probe
 
     def test_a_folder_without_pictures_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").write_text("no picture")
