@@ -1,6 +1,7 @@
 """The command line: one small file per command, imported only when it is called."""
 
 import importlib
+import os
 import sys
 
 import click
@@ -57,6 +58,12 @@ def main() -> None:
     except click.ClickException as error:
         _show(error)
         sys.exit(error.exit_code)
+    except OSError as error:
+        # With no file named it is stdout that takes nothing: a full disk, a closed pipe.
+        what = f"cannot use {error.filename}" if error.filename else "cannot print the result"
+        _give_up_stdout()
+        click.echo(f"edgesr: error: {what}: {error.strerror or error}", err=True)
+        sys.exit(1)
     except (KeyboardInterrupt, click.Abort):
         click.echo("edgesr: interrupted; nothing was written", err=True)
         sys.exit(130)
@@ -74,3 +81,10 @@ def _show(error: click.ClickException) -> None:
         hint = f"Try '{context.command_path} --help' for help."
         click.echo(f"{context.get_usage()}\n{hint}\n", err=True)
     click.echo(f"edgesr: error: {message}", err=True)
+
+
+def _give_up_stdout() -> None:
+    """Keep the interpreter from printing once more, at its end, what could not be printed."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

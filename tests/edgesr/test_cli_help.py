@@ -75,3 +75,17 @@ def test_the_bare_command_shows_the_help_and_no_error() -> None:
     assert ran.status == 2
     assert ran.err.startswith("Usage: edgesr [OPTIONS] COMMAND")
     assert "error" not in ran.err
+
+
+def test_a_full_disk_behind_stdout_is_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", "from edgesr.cli import main; main()", "models", "--json"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("edgesr: error: cannot print the result: No space left")
+    assert len(done.stderr.splitlines()) == 1, done.stderr
