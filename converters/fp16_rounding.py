@@ -1,11 +1,11 @@
 """FP16 weights whose rounding errors cancel instead of adding up.
 
 Rounding every weight to the nearest FP16 number makes errors that are small on pictures and large
-on regular patterns: IMDN_RTC loses 27 dB more on a checkerboard than it has to. Here the weights
-of a convolution are rounded one after the other, and each one's error is made good by the weights
-that are still to come, in the least-squares sense over what the convolution really reads. The
-smallest weights come last: FP16 is finest there. The bias takes part as the weight of an input that
-is always 1.
+on regular patterns: IMDN_RTC keeps 80 dB and more on photographs, but 53 dB on a checkerboard of
+full contrast. Here the weights of a convolution are rounded one after the other, and each one's
+error is made good by the weights that are still to come, in the least-squares sense over what the
+convolution really reads. The smallest weights come last: FP16 is finest there. The bias takes part
+as the weight of an input that is always 1.
 
 This is the one step of a conversion that is not exact in itself; the gates measure what it leaves.
 The file is as large and as fast as one with plain rounding.
@@ -30,7 +30,7 @@ Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
 
 # Inputs that always vary together must not be given large opposite weights. Float32 sums leave
-# correlations exact to about 1e-6, so less would not do; 1e-3 gives the same PSNR within 1 dB.
+# correlations exact to about 1e-6, so much less would not do.
 _DAMPING = 1e-4
 
 # Places looked at in each calibration input; ten times as many give photographs the same PSNR

@@ -145,7 +145,7 @@ def rewrite(
         exported: The plain network as ONNX, in its own value range.
         value_range: Upper end of that range.
         calibration: Inputs that show how large intermediates get.
-        skip: Names of passes to leave out.
+        skip: Names of passes to leave out, to show what they are for.
 
     Raises:
         ConversionError: A pass cannot be exact here.
@@ -194,7 +194,7 @@ def _rewritten(
     exported = export(plain, height, width)
     _stage(progress, "rewrite")
     calibration = calibration_probes(height, width, pictures, reference)
-    return rewrite(exported, checkpoint.spec.value_range, calibration, spec.skip_passes)
+    return rewrite(exported, checkpoint.spec.value_range, calibration)
 
 
 def _tflite_file(
@@ -211,7 +211,7 @@ def _tflite_file(
 
     half = precision is Precision.FP16
     model, passes = rewritten.model, rewritten.passes
-    if half and fp16_rounding.NAME not in spec.skip_passes:
+    if half:
         model = fp16_rounding.round_weights(model, _nchw(rewritten.calibration))
         passes = (*passes, fp16_rounding.NAME)
     facts = _facts(passes, checkpoint, spec, precision)

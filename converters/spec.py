@@ -29,13 +29,11 @@ class ConversionSpec:
         height: Rows of the fixed input.
         width: Columns of the fixed input.
         precisions: One file is made for each.
-        skip_passes: Passes left out, to show what they are for; the gates stay.
     """
 
     height: int = DEFAULT_HEIGHT
     width: int = DEFAULT_WIDTH
     precisions: tuple[Precision, ...] = (Precision.FP16,)
-    skip_passes: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         """Refuse impossible sizes.
