@@ -2,8 +2,9 @@
 
 Two layers: pure functions on kernels (`collapse`, `parallel`, `norm_before`, ...), and `fold`,
 which replaces every block of a network that says how it folds. The functions are linear algebra
-on weights; they compute in float64, return the dtype they were given and are differentiable, so a
-training loop may also convolve once with the folded kernel instead of running all the branches.
+on weights; they compute in float64 or in the `dtype` they are given, return the dtype of the
+weights and are differentiable: training convolves once with the folded kernel instead of running
+all the branches (`edgesr.collapsible`).
 
 Sources: Ding et al., "RepVGG: Making VGG-style ConvNets Great Again", CVPR 2021 (parallel branches,
 batch norm); Zhang et al., "Edge-oriented Convolution Block for Real-time Super Resolution on Mobile
@@ -132,7 +133,7 @@ def identity(channels: int, *, like: Tensor) -> Kernel:
     return Kernel(weight[:, :, None, None], weight.new_zeros(channels))
 
 
-def parallel(first: Kernel, *others: Kernel) -> Kernel:
+def parallel(first: Kernel, *others: Kernel, dtype: torch.dtype = torch.float64) -> Kernel:
     """The sum of convolutions of one input; a smaller kernel lies in the middle of the largest.
 
     Exact everywhere with zero padding: a smaller kernel reads none of the wider border.
@@ -140,7 +141,7 @@ def parallel(first: Kernel, *others: Kernel) -> Kernel:
     Raises:
         ConversionError: The kernels differ in channels.
     """
-    kernels = [kernel.double() for kernel in (first, *others)]
+    kernels = [kernel.to(dtype) for kernel in (first, *others)]
     if len({kernel.weight.shape[:2] for kernel in kernels}) > 1:
         got = ", ".join(_sizes(kernel) for kernel in kernels)
         raise ConversionError(f"cannot add kernels {got}: allowed are equal channels out and in")
@@ -150,7 +151,9 @@ def parallel(first: Kernel, *others: Kernel) -> Kernel:
     return Kernel(weight, bias).to(first.weight.dtype)
 
 
-def pointwise_first(pointwise: Kernel, kernel: Kernel) -> Kernel:
+def pointwise_first(
+    pointwise: Kernel, kernel: Kernel, *, dtype: torch.dtype = torch.float64
+) -> Kernel:
     """A 1x1 convolution, then one of any size.
 
     Exact at the border if what lies between is padded with the 1x1's bias (or that is zero).
@@ -159,20 +162,22 @@ def pointwise_first(pointwise: Kernel, kernel: Kernel) -> Kernel:
         ConversionError: The first is not 1x1, or their channels do not meet.
     """
     _check_chain(pointwise, kernel, pointwise=pointwise)
-    first, then = pointwise.double(), kernel.double()
+    first, then = pointwise.to(dtype), kernel.to(dtype)
     weight = torch.einsum("oayx,ai->oiyx", then.weight, first.weight[:, :, 0, 0])
     bias = then.bias + then.weight.sum((2, 3)) @ first.bias
     return Kernel(weight, bias).to(kernel.weight.dtype)
 
 
-def pointwise_last(kernel: Kernel, pointwise: Kernel) -> Kernel:
+def pointwise_last(
+    kernel: Kernel, pointwise: Kernel, *, dtype: torch.dtype = torch.float64
+) -> Kernel:
     """A convolution of any size, then a 1x1 one: exact everywhere.
 
     Raises:
         ConversionError: The second is not 1x1, or their channels do not meet.
     """
     _check_chain(kernel, pointwise, pointwise=pointwise)
-    first, then = kernel.double(), pointwise.double()
+    first, then = kernel.to(dtype), pointwise.to(dtype)
     mix = then.weight[:, :, 0, 0]
     weight = torch.einsum("oa,aiyx->oiyx", mix, first.weight)
     return Kernel(weight, then.bias + mix @ first.bias).to(kernel.weight.dtype)
@@ -185,6 +190,7 @@ def collapse(
     *,
     inner_residual: bool = False,
     outer_residual: bool = False,
+    dtype: torch.dtype = torch.float64,
 ) -> Kernel:
     """A 1x1 convolution, one of any size, and a 1x1 again.
 
@@ -197,12 +203,15 @@ def collapse(
         ConversionError: The outer two are not 1x1, channels do not meet, or a residual joins
             tensors of different widths.
     """
-    kernel = middle.double()
+    kernel = middle.to(dtype)
     if inner_residual:
-        kernel = parallel(kernel, identity(middle.weight.shape[0], like=kernel.weight))
-    kernel = pointwise_last(pointwise_first(expand.double(), kernel), reduce.double())
+        residual = identity(middle.weight.shape[0], like=kernel.weight)
+        kernel = parallel(kernel, residual, dtype=dtype)
+    kernel = pointwise_first(expand, kernel, dtype=dtype)
+    kernel = pointwise_last(kernel, reduce, dtype=dtype)
     if outer_residual:
-        kernel = parallel(kernel, identity(expand.weight.shape[1], like=kernel.weight))
+        residual = identity(expand.weight.shape[1], like=kernel.weight)
+        kernel = parallel(kernel, residual, dtype=dtype)
     return kernel.to(middle.weight.dtype)
 
 

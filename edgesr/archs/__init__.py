@@ -50,6 +50,7 @@ SPECS: tuple[ArchSpec, ...] = ordered(
         receptive_radius=22,
         value_range=1.0,
         builder="edgesr.archs.imdn_rtc:imdn_rtc",
+        has_training_form=True,
         published=_RTC,
     ),
     ArchSpec(

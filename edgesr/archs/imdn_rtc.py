@@ -3,14 +3,19 @@
 Source: Hui et al., "Lightweight Image Super-Resolution with Information Multi-distillation
 Network", ACM MM 2019, and the authors' later mobile variant; parameter names are those of the
 published checkpoint (`model.0`, `model.1.sub.{0-4}.c1..c5`, `model.1.sub.5`, `model.2`).
+
+The published network trains as it runs. The training form is ours: each 3x3 convolution of the
+blocks, the head and the tail is a collapsible block that `edgesr.reparam.fold` turns into the one.
 """
 
 import torch
 from torch import Tensor, nn
 
-from edgesr.errors import ArchitectureError
+from edgesr.collapsible import PLAIN, BlockKind, Form
 
 _SLOPE = 0.05
+#: What `imdn_rtc(training_form=True)` is built of, and detection knows a checkpoint by.
+TRAINING_KIND = BlockKind(Form.WIDE, ratio=4)
 
 
 class DistillationBlock(nn.Module):
@@ -18,16 +23,20 @@ class DistillationBlock(nn.Module):
 
     The four kept parts are joined by a 1x1 convolution and added to the block's input.
     Shapes are N x C x H x W in and out.
+
+    Args:
+        num_feat: C; a multiple of 4.
+        kind: What the 3x3 convolutions are made of.
     """
 
-    def __init__(self, num_feat: int) -> None:
+    def __init__(self, num_feat: int, kind: BlockKind = PLAIN) -> None:
         super().__init__()
         self.num_distilled = num_feat // 4
         self.num_remaining = num_feat - self.num_distilled
-        self.c1 = nn.Conv2d(num_feat, num_feat, 3, padding=1)
-        self.c2 = nn.Conv2d(self.num_remaining, num_feat, 3, padding=1)
-        self.c3 = nn.Conv2d(self.num_remaining, num_feat, 3, padding=1)
-        self.c4 = nn.Conv2d(self.num_remaining, self.num_distilled, 3, padding=1)
+        self.c1 = kind.conv3x3(num_feat, num_feat)
+        self.c2 = kind.conv3x3(self.num_remaining, num_feat)
+        self.c3 = kind.conv3x3(self.num_remaining, num_feat)
+        self.c4 = kind.conv3x3(self.num_remaining, self.num_distilled)
         self.c5 = nn.Conv2d(4 * self.num_distilled, num_feat, 1)
         self.act = nn.LeakyReLU(_SLOPE)
 
@@ -59,14 +68,18 @@ class IMDNRTC(nn.Module):
         num_feat: Channels of the trunk; a multiple of 4.
         num_blocks: Distillation blocks.
         scale: Upscaling factor.
+        kind: What the 3x3 convolutions are made of; any but the plain kind is a training form.
     """
 
-    def __init__(self, num_feat: int = 12, num_blocks: int = 5, scale: int = 2) -> None:
+    def __init__(
+        self, num_feat: int = 12, num_blocks: int = 5, scale: int = 2, kind: BlockKind = PLAIN
+    ) -> None:
         super().__init__()
-        head = nn.Conv2d(3, num_feat, 3, padding=1)
-        blocks = [DistillationBlock(num_feat) for _ in range(num_blocks)]
+        head = kind.conv3x3(3, num_feat)
+        blocks = [DistillationBlock(num_feat, kind) for _ in range(num_blocks)]
         trunk = _Shortcut(*blocks, nn.Conv2d(num_feat, num_feat, 1))
-        tail = nn.Conv2d(num_feat, 3 * scale * scale, 3, padding=1)
+        # Its outputs are pixels, not the features that come in: nothing to skip to.
+        tail = kind.conv3x3(num_feat, 3 * scale * scale, residual=False)
         self.model = nn.Sequential(head, trunk, tail, nn.PixelShuffle(scale))
 
     def forward(self, lr_nchw: Tensor) -> Tensor:
@@ -75,11 +88,5 @@ class IMDNRTC(nn.Module):
 
 
 def imdn_rtc(*, training_form: bool = False) -> IMDNRTC:
-    """Build the published IMDN_RTC: 12 channels, five blocks, scale 2; RGB in [0, 1].
-
-    Raises:
-        ArchitectureError: `training_form` is asked for; the network is trained as it runs.
-    """
-    if training_form:
-        raise ArchitectureError("imdn-rtc has no training form: it trains as it runs; use it plain")
-    return IMDNRTC()
+    """Build the published IMDN_RTC: 12 channels, five blocks, scale 2; RGB in [0, 1]."""
+    return IMDNRTC(kind=TRAINING_KIND if training_form else PLAIN)

@@ -8,7 +8,6 @@ import torch
 from torch.nn import functional as F
 
 from edgesr.archs.imdn_rtc import IMDNRTC, DistillationBlock, imdn_rtc
-from edgesr.errors import ArchitectureError
 from edgesr.registry import find_spec
 from edgesr.reparam import fold, is_plain
 from helpers.networks import random_picture, reach, set5_psnr
@@ -18,11 +17,6 @@ pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 def test_parameters_to_the_digit() -> None:
     assert sum(p.numel() for p in imdn_rtc().parameters()) == 20_190
-
-
-def test_has_no_training_form() -> None:
-    with pytest.raises(ArchitectureError, match="imdn-rtc has no training form"):
-        imdn_rtc(training_form=True)
 
 
 def test_is_plain_and_folds_to_an_equal_copy() -> None:

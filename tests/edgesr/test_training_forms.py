@@ -1,0 +1,226 @@
+"""Training forms convolve once and learn as if they ran layer by layer."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from edgesr.archs.imdn_rtc import IMDNRTC, TRAINING_KIND, imdn_rtc
+from edgesr.collapsible import BlockKind, Collapsible, Form, ParallelConv, WideConv, set_collapsed
+from edgesr.detection import detect
+from edgesr.errors import ArchitectureError
+from edgesr.registry import expected_shapes, find_spec
+from edgesr.reparam import Kernel, fold, is_plain
+from helpers.networks import assert_same, random_picture, randomise
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+#: What outputs and gradients must reach, as a share of each one's range.
+LIMITS = {torch.float32: 1e-4, torch.float64: 1e-10}
+
+BLOCKS: dict[str, Callable[[], Collapsible]] = {
+    "wide": lambda: WideConv(5, 5, ratio=3, residual=True),
+    "wide-without-residual": lambda: WideConv(5, 5, ratio=2, residual=False),
+    "wide-narrowing": lambda: WideConv(6, 2, ratio=2, residual=False),
+    "wide-growing": lambda: WideConv(2, 6, ratio=1, residual=False),
+    "parallel": lambda: ParallelConv(5, 5, residual=True),
+    "parallel-growing": lambda: ParallelConv(2, 6, residual=False),
+}
+NETS: dict[str, Callable[[], nn.Module]] = {
+    "rtc": lambda: imdn_rtc(training_form=True),
+    "rtc-parallel": lambda: IMDNRTC(8, 2, 2, BlockKind(Form.PARALLEL)),
+    "rtc-wide-x3": lambda: IMDNRTC(8, 2, 3, BlockKind(Form.WIDE, ratio=2)),
+}
+KINDS = [BlockKind(Form.WIDE, ratio=2), BlockKind(Form.WIDE, ratio=1), BlockKind(Form.PARALLEL)]
+
+
+def learnt(net: nn.Module, x: Tensor, *, collapsed: bool) -> tuple[Tensor, dict[str, Tensor]]:
+    """Output in training mode and the gradient of every parameter and of the input."""
+    net = copy.deepcopy(net).train()
+    set_collapsed(net, collapsed)
+    x = x.clone().requires_grad_(True)
+    output = net(x)
+    # Each output weighted by its own: an error that a plain sum would cancel is seen.
+    weighting = random_picture(1, *output.shape, dtype=x.dtype) - 0.5
+    (output * weighting).sum().backward()
+    gradients = {name: p.grad for name, p in net.named_parameters()} | {"the input": x.grad}
+    assert all(gradient is not None for gradient in gradients.values())
+    return output, gradients  # pyright: ignore
+
+
+def assert_learns_alike(net: nn.Module, x: Tensor) -> None:
+    """Both ways of running give the same output and gradients, border pixels included."""
+    expected, slopes = learnt(net, x, collapsed=False)
+    got, collapsed_slopes = learnt(net, x, collapsed=True)
+    limit = LIMITS[x.dtype]
+    assert_same(expected, got, limit)
+    for name, slope in slopes.items():
+        scale = float(slope.abs().max())
+        worst = float((collapsed_slopes[name] - slope).abs().max())
+        assert scale > 0, name
+        assert worst <= limit * scale, f"{name}: gradient off by {worst:.3g} of {scale:.3g}"
+
+
+def channels_in(block: Collapsible) -> int:
+    return Kernel.of(next(m for m in block.modules() if isinstance(m, nn.Conv2d))).weight.shape[1]
+
+
+class TestCollapsedIsExpanded:
+    @pytest.mark.parametrize("make", BLOCKS.values(), ids=BLOCKS)
+    @given(st.sampled_from(list(LIMITS)), st.integers(0, 2**32 - 1), st.integers(1, 7))
+    def test_block_has_the_value_and_gradients_of_its_layers(
+        self, make: Callable[[], Collapsible], dtype: torch.dtype, seed: int, side: int
+    ) -> None:
+        block = randomise(make().to(dtype), seed)
+        assert isinstance(block, Collapsible)
+        x = random_picture(seed, 2, channels_in(block), side, 5, dtype=dtype)
+        assert_learns_alike(block, x)
+
+    @pytest.mark.parametrize("dtype", LIMITS, ids=str)
+    @pytest.mark.parametrize("make", NETS.values(), ids=NETS)
+    def test_network_has_the_value_and_gradients_of_its_layers(
+        self, make: Callable[[], nn.Module], dtype: torch.dtype
+    ) -> None:
+        net = randomise(make().to(dtype), 0)
+        assert_learns_alike(net, random_picture(0, 2, 3, 9, 8, dtype=dtype))
+
+    def test_a_zero_padded_layer_with_a_bias_before_it_would_be_seen(self) -> None:
+        block = randomise(WideConv(5, 5, ratio=2, residual=True).double(), 0)
+        assert isinstance(block, WideConv)
+        block.expand.bias = nn.Parameter(torch.ones(10, dtype=torch.float64))
+        with pytest.raises(AssertionError, match="max abs difference"):
+            assert_learns_alike(block, random_picture(0, 1, 5, 6, 6, dtype=torch.float64))
+
+    def test_mixed_precision_folds_in_float32(self) -> None:
+        block = WideConv(4, 4, ratio=2, residual=True).train()
+        x = random_picture(0, 1, 4, 6, 6, dtype=torch.float32)
+        kernel = block.kernel(torch.float32)
+        seen: list[torch.dtype] = []
+
+        def spy(dtype: torch.dtype) -> Kernel:
+            found = WideConv.kernel(block, dtype)
+            assert torch.equal(found.weight, kernel.weight)
+            seen.append(found.weight.dtype)
+            return found
+
+        block.kernel = spy
+        with torch.autocast("cpu", torch.bfloat16):
+            assert block(x).dtype == torch.bfloat16
+        assert seen == [torch.float32]
+
+
+class TestWhichWayItRuns:
+    @pytest.fixture
+    def runs(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """The blocks' ways of running, in the order in which they happen."""
+        ways: list[str] = []
+        for way in ("expanded", "kernel"):
+            method = getattr(WideConv, way)
+
+            def noted(
+                *args: object, way: str = way, method: Callable[..., object] = method
+            ) -> object:
+                ways.append(way)
+                return method(*args)
+
+            monkeypatch.setattr(WideConv, way, noted)
+        return ways
+
+    @pytest.mark.parametrize(
+        ("training", "collapsed", "expected"),
+        [
+            pytest.param(True, None, "kernel", id="training-by-default"),
+            pytest.param(True, True, "kernel", id="training-collapsed"),
+            pytest.param(True, False, "expanded", id="training-expanded"),
+            pytest.param(False, True, "expanded", id="eval-even-if-collapsed"),
+        ],
+    )
+    def test_once_in_training_mode_and_layer_by_layer_otherwise(
+        self, runs: list[str], training: bool, collapsed: bool | None, expected: str
+    ) -> None:
+        net = imdn_rtc(training_form=True).train(training)
+        if collapsed is not None:
+            set_collapsed(net, collapsed)
+        net(torch.rand(1, 3, 4, 4))
+        blocks = sum(isinstance(module, Collapsible) for module in net.modules())
+        assert blocks == 5 * 4 + 2
+        assert runs == blocks * [expected]
+
+    def test_the_way_is_no_part_of_the_state(self) -> None:
+        net = imdn_rtc(training_form=True)
+        before = list(net.state_dict())
+        set_collapsed(net, False)
+        assert list(net.state_dict()) == before
+
+
+class TestFolded:
+    @pytest.mark.parametrize("dtype", LIMITS, ids=str)
+    @pytest.mark.parametrize("kind", KINDS, ids=str)
+    def test_rtc_folds_to_the_published_names_and_the_same_function(
+        self, kind: BlockKind, dtype: torch.dtype
+    ) -> None:
+        net = randomise(IMDNRTC(kind=kind).to(dtype), 0)
+        plain = fold(net)
+        assert not is_plain(net)
+        assert is_plain(plain)
+        assert str(plain) == str(imdn_rtc())
+        names = {name: tensor.shape for name, tensor in imdn_rtc().state_dict().items()}
+        assert {name: tensor.shape for name, tensor in plain.state_dict().items()} == names
+        lr_nchw = random_picture(0, 2, 3, 9, 8, dtype=dtype)
+        with torch.no_grad():
+            assert_same(net(lr_nchw), plain(lr_nchw), LIMITS[dtype])
+
+    @pytest.mark.parametrize("ratio", [1, 4])
+    @pytest.mark.parametrize(("inputs", "outputs"), [(3, 12), (9, 12), (9, 3), (12, 12)])
+    def test_a_new_wide_block_folds_to_a_kernel_as_torch_draws_one(
+        self, inputs: int, outputs: int, ratio: int
+    ) -> None:
+        torch.manual_seed(0)
+        blocks = [WideConv(inputs, outputs, ratio=ratio, residual=False) for _ in range(30)]
+        with torch.no_grad():
+            folded = torch.stack([block.folded().weight for block in blocks])
+            drawn = torch.stack([nn.Conv2d(inputs, outputs, 3).weight for _ in range(30)])
+        assert float(folded.mean()) == pytest.approx(0, abs=0.1 * float(drawn.std()))
+        assert float(folded.std()) == pytest.approx(float(drawn.std()), rel=0.15)
+
+    def test_a_new_block_with_residual_starts_around_the_identity(self) -> None:
+        torch.manual_seed(0)
+        block = BlockKind(Form.WIDE).conv3x3(12, 12)
+        assert isinstance(block, WideConv)
+        with torch.no_grad():
+            kernel = block.folded().weight.detach()
+        assert float(kernel[range(12), range(12), 1, 1].mean()) == pytest.approx(1, abs=0.2)
+
+
+class TestBuilding:
+    def test_plain_is_the_default_and_has_the_published_parameters(self) -> None:
+        assert str(IMDNRTC()) == str(imdn_rtc())
+        assert is_plain(imdn_rtc())
+
+    def test_training_form_is_of_the_chosen_kind(self) -> None:
+        net = imdn_rtc(training_form=True)
+        assert str(net) == str(IMDNRTC(kind=TRAINING_KIND))
+        assert find_spec("imdn-rtc").has_training_form
+
+    def test_tail_has_no_residual_though_its_channels_are_equal(self) -> None:
+        tail = imdn_rtc(training_form=True).get_submodule("model.2")
+        block = imdn_rtc(training_form=True).get_submodule("model.1.sub.0.c1")
+        assert isinstance(tail, WideConv)
+        assert isinstance(block, WideConv)
+        assert (tail.residual, block.residual) == (False, True)
+
+    def test_a_ratio_below_one_is_refused(self) -> None:
+        with pytest.raises(ArchitectureError, match="got ratio 0, allowed 1 or more"):
+            BlockKind(Form.WIDE, ratio=0)
+
+    @pytest.mark.parametrize("prefix", ["", "module."])
+    def test_training_form_checkpoint_of_rtc_is_known_by_its_names(self, prefix: str) -> None:
+        spec = find_spec("imdn-rtc")
+        state = imdn_rtc(training_form=True).state_dict()
+        found = detect({prefix + name: tuple(tensor.shape) for name, tensor in state.items()})
+        assert (found.spec, found.training_form) == (spec, True)
+        assert set(found.renamed.values()) == set(expected_shapes(spec, True))
