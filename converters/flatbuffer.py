@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgesr.runtime import read_model_bytes
 from edgesr.tflite_schema import (
-    TENSOR_BITS,
+    TENSOR_TYPES,
     Table,
     buffer_bytes,
     builtin_code,
@@ -201,8 +201,8 @@ def _tensor(index: int, tensor: Table, data: memoryview) -> TensorView:
         name=tensor_name(tensor),
         shape=tuple(int(n) for n in tensor["shape"]),
         resizable=bool(open_sizes.any()),
-        dtype=_names("TensorType")[tensor["type"]].lower(),
-        bits=TENSOR_BITS[tensor["type"]],
+        dtype=TENSOR_TYPES[tensor["type"]][0],
+        bits=TENSOR_TYPES[tensor["type"]][1],
         data=data,
         variable=bool(tensor["is_variable"]),
         quantized=bool(len((tensor["quantization"] or {}).get("scale", ()))),

@@ -40,6 +40,14 @@ class ModelFileError(EdgeSRError):
     """A `.tflite` is unreadable, or not a super-resolution model."""
 
 
+class AcceleratorError(EdgeSRError):
+    """LiteRT's GPU accelerator failed: it crashed, ran out of memory or time, or lost its device."""
+
+
+class NoGpuError(AcceleratorError):
+    """There is nothing here that the GPU accelerator can run on, or not in that precision."""
+
+
 class PictureError(EdgeSRError):
     """A picture cannot be read, or an upscaled one is not fit to be saved."""
 

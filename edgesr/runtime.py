@@ -1,11 +1,13 @@
 """One face over the LiteRT runtime: a fixed-size super-resolution `.tflite`, ready to run.
 
 Backends: `cpu` computes as the file says; `cpu-fp16` computes every operator in FP16, as a phone's
-GPU does by default (XNNPACK's FORCE_FP16).
+GPU does by default (XNNPACK's FORCE_FP16); `gpu` and `gpu-fp16` are LiteRT's GPU accelerator in
+either precision, in a child process (edgesr/gpu.py).
 """
 
 import contextlib
 import enum
+import math
 import os
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -16,12 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesr.errors import ModelFileError
+from edgesr.gpu import GpuDevice, GpuModel
+from edgesr.interpreter import interpreter_class, require_litert
 from edgesr.tflite_check import check_integrity
+from edgesr.tflite_schema import TENSOR_TYPES, parse_model
 
 Float32Array = NDArray[np.float32]
 
 _XNNPACK_FORCE_FP16 = 4  # XNNPACK's XNN_FLAG_FORCE_FP16_INFERENCE
 _TFLITE_IDENTIFIER = b"TFL3"
+_FLOAT32 = 0  # TensorType of the schema
 
 
 class Backend(enum.StrEnum):
@@ -29,6 +35,13 @@ class Backend(enum.StrEnum):
 
     CPU = "cpu"
     CPU_FP16 = "cpu-fp16"
+    GPU = "gpu"
+    GPU_FP16 = "gpu-fp16"
+
+    @property
+    def is_gpu(self) -> bool:
+        """Whether it is LiteRT's GPU accelerator."""
+        return self in (Backend.GPU, Backend.GPU_FP16)
 
 
 @dataclass(frozen=True)
@@ -45,11 +58,27 @@ class ModelShape:
     width: int
     scale: int
 
+    @property
+    def lr_nhwc(self) -> tuple[int, int, int, int]:
+        """Shape of the input."""
+        return (1, self.height, self.width, 3)
+
+    @property
+    def hr_nhwc(self) -> tuple[int, int, int, int]:
+        """Shape of the output."""
+        return (1, self.scale * self.height, self.scale * self.width, 3)
+
 
 class Runner(Protocol):
-    """A loaded `.tflite`."""
+    """A loaded `.tflite`.
+
+    Attributes:
+        shape: Its sizes.
+        device: The GPU that computes all of it; None for this machine's CPU.
+    """
 
     shape: ModelShape
+    device: GpuDevice | None
 
     def run(self, lr_nhwc: Float32Array) -> Float32Array:
         """Upscale one picture.
@@ -60,7 +89,14 @@ class Runner(Protocol):
         Returns:
             RGB, 1 x (scale height) x (scale width) x 3, float32, about [0, 1] but not clipped.
             The array holds until the next `run`, which may write over it.
+
+        Raises:
+            AcceleratorError: The GPU accelerator crashed, or ran out of memory or time.
         """
+        ...
+
+    def close(self) -> None:
+        """Let go of what is held outside this process; it cannot run any more."""
         ...
 
 
@@ -75,14 +111,21 @@ def open_model(path: Path, backend: Backend = Backend.CPU, *, threads: int | Non
     Raises:
         ModelFileError: The file is missing, not a `.tflite`, truncated, or not a super-resolution
             model (one NHWC RGB float32 input, one such output a whole number of times as large).
+        NoGpuError: There is no GPU for LiteRT here, or it has not that precision.
+        GpuRefusalError: The GPU accelerator does not take every operator.
+        AcceleratorError: The GPU accelerator crashed, or ran out of memory or time.
+        MissingDependencyError: No runtime is installed, or not the one for this backend.
     """
     content = read_model_bytes(path)
     check_integrity(content, str(path))  # native code would crash on some damaged files
-    count = threads or available_threads()
+    shape = _declared_shape(path, content)
+    if backend is not Backend.CPU:
+        require_litert(f"the backend {backend}")
+    if backend.is_gpu:
+        return _GpuRunner(shape, path.name, content, half=backend is Backend.GPU_FP16)
+    runner = _InterpreterRunner if backend is Backend.CPU else _CompiledRunner
     with _native_errors(path):
-        if backend is Backend.CPU:
-            return _InterpreterRunner(path, content, count)
-        return _CompiledRunner(path, content, count)
+        return runner(shape, content, threads or available_threads())
 
 
 def available_threads() -> int:
@@ -127,6 +170,27 @@ def sr_shape(path: Path, input_shape: list[int], output_shape: list[int]) -> Mod
     return ModelShape(height, width, scale)
 
 
+def _declared_shape(path: Path, content: bytes) -> ModelShape:
+    """The sizes of a super-resolution file: one float32 tensor in, one out.
+
+    Raises:
+        ModelFileError: It is damaged, or of another kind.
+    """
+    graph = parse_model(content, str(path))["subgraphs"][0]
+    inputs, outputs = ([graph["tensors"][i] for i in graph[key]] for key in ("inputs", "outputs"))
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ModelFileError(
+            f"{path} is not a super-resolution model: {len(inputs)} inputs and {len(outputs)} "
+            "outputs, allowed one of each"
+        )
+    for name, tensor in (("input", inputs[0]), ("output", outputs[0])):
+        if tensor["type"] != _FLOAT32:
+            raise ModelFileError(
+                f"{path}: {name} of type {TENSOR_TYPES[tensor['type']][0]}, allowed float32"
+            )
+    return sr_shape(path, inputs[0]["shape"].tolist(), outputs[0]["shape"].tolist())
+
+
 @contextlib.contextmanager
 def _native_errors(path: Path) -> Generator[None]:
     """The bindings raise bare ValueError and RuntimeError for files they cannot take."""
@@ -140,18 +204,23 @@ def _native_errors(path: Path) -> Generator[None]:
 class _InterpreterRunner:
     """The classic interpreter with XNNPACK: what the file says, in FP32 arithmetic."""
 
-    def __init__(self, path: Path, content: bytes, threads: int) -> None:
-        from ai_edge_litert.interpreter import Interpreter
+    device: GpuDevice | None = None
 
-        self._interpreter: Any = Interpreter(model_content=content, num_threads=threads)
-        inputs = self._interpreter.get_input_details()
-        outputs = self._interpreter.get_output_details()
-        _check_float_pair(path, inputs, outputs)
-        self.shape = sr_shape(path, inputs[0]["shape"].tolist(), outputs[0]["shape"].tolist())
+    def __init__(self, shape: ModelShape, content: bytes, threads: int) -> None:
+        self.shape = shape
+        interpreter = interpreter_class()
+        self._interpreter: Any = interpreter(model_content=content, num_threads=threads)
         self._interpreter.allocate_tensors()
-        self._input = self._interpreter.tensor(inputs[0]["index"])
-        self._output = self._interpreter.tensor(outputs[0]["index"])
-        self._result = np.empty(outputs[0]["shape"], np.float32)
+        source, result = (
+            details()[0]
+            for details in (
+                self._interpreter.get_input_details,
+                self._interpreter.get_output_details,
+            )
+        )
+        self._input = self._interpreter.tensor(source["index"])
+        self._output = self._interpreter.tensor(result["index"])
+        self._result = np.empty(result["shape"], np.float32)
 
     def run(self, lr_nhwc: Float32Array) -> Float32Array:
         # The interpreter refuses to run while a view of its memory is alive, and a caller may well
@@ -161,26 +230,17 @@ class _InterpreterRunner:
         np.copyto(self._result, self._output())
         return self._result
 
-
-def _check_float_pair(path: Path, inputs: list[Any], outputs: list[Any]) -> None:
-    """One float32 tensor in, one out."""
-    if len(inputs) != 1 or len(outputs) != 1:
-        raise ModelFileError(
-            f"{path} is not a super-resolution model: {len(inputs)} inputs and {len(outputs)} "
-            "outputs, allowed one of each"
-        )
-    for name, detail in (("input", inputs[0]), ("output", outputs[0])):
-        if detail["dtype"] is not np.float32:
-            got = np.dtype(detail["dtype"]).name
-            raise ModelFileError(f"{path}: {name} of type {got}, allowed float32")
+    def close(self) -> None:
+        """Nothing is held outside this process."""
 
 
 class _CompiledRunner:
     """LiteRT's CompiledModel on the CPU with every operator forced to FP16 arithmetic."""
 
-    def __init__(self, path: Path, content: bytes, threads: int) -> None:
-        # The classic interpreter reads shapes and types; CompiledModel alone tells too little.
-        self.shape = _InterpreterRunner(path, content, 1).shape
+    device: GpuDevice | None = None
+
+    def __init__(self, shape: ModelShape, content: bytes, threads: int) -> None:
+        self.shape = shape
         self._content = content  # the compiled model may read weights from it: keep it alive
         self._model: Any = _compile_cpu(content, threads)
         self._inputs: Any = self._model.create_input_buffers(0)
@@ -189,10 +249,11 @@ class _CompiledRunner:
     def run(self, lr_nhwc: Float32Array) -> Float32Array:
         self._inputs[0].write(np.ascontiguousarray(lr_nhwc, dtype=np.float32))
         self._model.run_by_index(0, self._inputs, self._outputs)
-        scale, height, width = self.shape.scale, self.shape.height, self.shape.width
-        count = scale * height * scale * width * 3
-        flat = self._outputs[0].read(count, np.float32)
-        return flat.reshape(1, scale * height, scale * width, 3)
+        flat = self._outputs[0].read(math.prod(self.shape.hr_nhwc), np.float32)
+        return flat.reshape(self.shape.hr_nhwc)
+
+    def close(self) -> None:
+        """Nothing is held outside this process."""
 
 
 def _compile_cpu(content: bytes, threads: int) -> Any:  # noqa: ANN401 - the binding has no types
@@ -208,3 +269,19 @@ def _compile_cpu(content: bytes, threads: int) -> Any:  # noqa: ANN401 - the bin
             cpu_options=CpuOptions(num_threads=threads, xnnpack_flags=_XNNPACK_FORCE_FP16),
         ),
     )
+
+
+class _GpuRunner:
+    """LiteRT's GPU accelerator."""
+
+    def __init__(self, shape: ModelShape, name: str, content: bytes, *, half: bool) -> None:
+        self.shape = shape
+        self._model = GpuModel(name, content, shape.lr_nhwc, shape.hr_nhwc, half=half)
+        self.device: GpuDevice | None = self._model.device
+
+    def run(self, lr_nhwc: Float32Array) -> Float32Array:
+        return self._model.run(lr_nhwc)
+
+    def close(self) -> None:
+        """End the accelerator's process."""
+        self._model.close()

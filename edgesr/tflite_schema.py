@@ -24,31 +24,31 @@ Table = dict[str, Any]
 
 IDENTIFIER = b"TFL3"
 
-#: TensorType of `schema.fbs` -> bits per element; None: of no fixed size.
-TENSOR_BITS: dict[int, int | None] = {
-    0: 32,  # FLOAT32
-    1: 16,  # FLOAT16
-    2: 32,  # INT32
-    3: 8,  # UINT8
-    4: 64,  # INT64
-    5: None,  # STRING
-    6: 8,  # BOOL
-    7: 16,  # INT16
-    8: 64,  # COMPLEX64
-    9: 8,  # INT8
-    10: 64,  # FLOAT64
-    11: 128,  # COMPLEX128
-    12: 64,  # UINT64
-    13: None,  # RESOURCE
-    14: None,  # VARIANT
-    15: 32,  # UINT32
-    16: 16,  # UINT16
-    17: 4,  # INT4
-    18: 16,  # BFLOAT16
-    19: 2,  # INT2
-    20: 4,  # UINT4
-    21: 8,  # FLOAT8_E4M3FN
-    22: 8,  # FLOAT8_E5M2
+#: TensorType of `schema.fbs` -> its name in lower case, and bits per element (None: no fixed size).
+TENSOR_TYPES: dict[int, tuple[str, int | None]] = {
+    0: ("float32", 32),
+    1: ("float16", 16),
+    2: ("int32", 32),
+    3: ("uint8", 8),
+    4: ("int64", 64),
+    5: ("string", None),
+    6: ("bool", 8),
+    7: ("int16", 16),
+    8: ("complex64", 64),
+    9: ("int8", 8),
+    10: ("float64", 64),
+    11: ("complex128", 128),
+    12: ("uint64", 64),
+    13: ("resource", None),
+    14: ("variant", None),
+    15: ("uint32", 32),
+    16: ("uint16", 16),
+    17: ("int4", 4),
+    18: ("bfloat16", 16),
+    19: ("int2", 2),
+    20: ("uint4", 4),
+    21: ("float8_e4m3fn", 8),
+    22: ("float8_e5m2", 8),
 }
 
 _SCHEMA = {
@@ -215,7 +215,7 @@ def _check_constant(tensor: Table, data: memoryview) -> None:
     shape = [int(n) for n in tensor["shape"]]
     if min(shape, default=0) < -1 or len(shape) > _MAX_RANK:
         raise DamagedError(f"tensor {tensor_name(tensor)} has the shape {shape[:_MAX_RANK]}")
-    if tensor["type"] not in TENSOR_BITS:
+    if tensor["type"] not in TENSOR_TYPES:
         raise DamagedError(f"tensor {tensor_name(tensor)} is of the unknown type {tensor['type']}")
     expected = tensor_bytes(tensor)
     if len(data) and expected is not None and not tensor["sparsity"] and len(data) != expected:
@@ -226,7 +226,7 @@ def _check_constant(tensor: Table, data: memoryview) -> None:
 
 def tensor_bytes(tensor: Table) -> int | None:
     """The size of a tensor of static shape in bytes; None for one of no fixed size (strings)."""
-    bits = TENSOR_BITS[tensor["type"]]
+    bits = TENSOR_TYPES[tensor["type"]][1]
     return None if bits is None else (math.prod(map(int, tensor["shape"])) * bits + 7) // 8
 
 

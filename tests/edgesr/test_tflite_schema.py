@@ -13,7 +13,7 @@ import pytest
 from edgesr import tflite_schema
 from edgesr.errors import ModelFileError
 from edgesr.tflite_operators import SIGNATURES
-from edgesr.tflite_schema import TENSOR_BITS, buffer_bytes, parse_model
+from edgesr.tflite_schema import TENSOR_TYPES, buffer_bytes, parse_model
 from helpers.tflite_builder import sr_model
 
 _CODES = {
@@ -96,7 +96,8 @@ def test_fields_are_those_of_the_generated_schema(table: str | int) -> None:
 
 
 def test_every_tensor_type_has_a_size() -> None:
-    assert set(TENSOR_BITS) == set(members("TensorType"))
+    names = {number: name for number, (name, _) in TENSOR_TYPES.items()}
+    assert names == {number: name.lower() for number, name in members("TensorType").items()}
 
 
 @pytest.mark.parametrize("code", SIGNATURES, ids=[s.name for s in SIGNATURES.values()])

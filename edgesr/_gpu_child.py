@@ -1,0 +1,68 @@
+"""Runs a `.tflite` on LiteRT's GPU accelerator, in a process that may crash without harm.
+
+`python -m edgesr._gpu_child FD`: FD is one end of a `multiprocessing.Pipe`. A request as JSON and
+the model's bytes come first; the answer is one JSON object, with `failure` or `precision` in it.
+Then every input, as raw float32, is answered by an output. The runtime's log goes to standard
+error, which edgesr/gpu_process.py keeps.
+"""
+
+import ctypes
+import json
+import os
+import sys
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgesr.gpu_compile import compile_gpu, precision_in_force
+
+
+def main() -> None:
+    """Serve one model until the other end closes."""
+    connection: Connection[bytes, bytes] = Connection(int(sys.argv[1]))
+    os.dup2(2, 1)  # native code may print where it likes
+    request = json.loads(connection.recv_bytes())
+    content = connection.recv_bytes()
+    answer = {"failure": failure} if (failure := _missing()) else {}
+    model: Any = None
+    if not answer:
+        try:
+            precision = precision_in_force(half=request["half"])
+            model = compile_gpu(content, half=request["half"])
+            answer = {"precision": precision, "accelerated": model.is_fully_accelerated()}
+        except (RuntimeError, ValueError) as error:
+            answer = {"failure": "not compiled", "text": str(error)}
+    connection.send_bytes(json.dumps(answer).encode())
+    if model is not None:
+        _serve(connection, model, int(np.prod(request["output_shape"])))
+
+
+def _missing() -> str | None:
+    """What is not installed: the Vulkan loader, or the accelerator itself."""
+    import ai_edge_litert
+
+    try:
+        ctypes.CDLL("libvulkan.so.1")
+    except OSError:
+        return "no loader"
+    folder = Path(next(iter(ai_edge_litert.__path__)))
+    return None if any(folder.glob("libLiteRt*GpuAccelerator*")) else "no accelerator"
+
+
+def _serve(connection: "Connection[bytes, bytes]", model: Any, count: int) -> None:  # noqa: ANN401
+    """Answer every input until there are no more."""
+    inputs, outputs = model.create_input_buffers(0), model.create_output_buffers(0)
+    while True:
+        try:
+            picture = connection.recv_bytes()
+        except EOFError:
+            return
+        inputs[0].write(np.frombuffer(picture, np.float32))
+        model.run_by_index(0, inputs, outputs)
+        connection.send_bytes(outputs[0].read(count, np.float32).tobytes())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""The GPU accelerator of LiteRT (WebGPU on Vulkan): which device it finds, and a model on it.
+
+The accelerator is ML Drift, the successor of the TFLite GPU delegate that phones run. On a machine
+without a GPU it runs on SwiftShader, a Vulkan device played by the CPU, in FP32.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgesr import gpu_log
+from edgesr.errors import AcceleratorError, EdgeSRError, NoGpuError
+from edgesr.gpu_process import GpuProcess
+from edgesr.vulkan import Driver, find_drivers
+
+Float32Array = NDArray[np.float32]
+Shape = tuple[int, int, int, int]
+
+_OPEN_LIMIT_S = 300.0
+# SwiftShader on two cores takes 26 us per input pixel for RTC, and networks here are up to 40
+# times as large.
+_RUN_LIMIT_S = 120.0
+_RUN_LIMIT_PER_PIXEL_S = 2e-3
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class GpuDevice:
+    """What computes.
+
+    Attributes:
+        adapter: Name of the device.
+        api: What it is driven by.
+        software: Whether a CPU plays the device.
+        driver: Manifest of the Vulkan driver, or several.
+        precision: In which arithmetic it computes, as found out by computing.
+    """
+
+    adapter: str
+    api: str
+    software: bool
+    driver: str
+    precision: Literal["fp16", "fp32"]
+
+    def __str__(self) -> str:
+        kind = "software device" if self.software else "GPU"
+        return f"{self.adapter} ({kind}, {self.api}, {self.precision.upper()} arithmetic)"
+
+
+class GpuRefusalError(EdgeSRError):
+    """The accelerator does not take the whole file.
+
+    Attributes:
+        refusals: What it refused, and why.
+    """
+
+    def __init__(self, name: str, refusals: gpu_log.Refusals) -> None:
+        shown = [f"{r.operator}: {r.reason.rstrip('.')}" for r in refusals.refused[:_SHOWN]]
+        more = len(refusals.refused) - len(shown)
+        text = "; ".join(shown) + (f"; and {more} more" if more else "")
+        if refusals.on_cpu is None:
+            super().__init__(f"the GPU accelerator cannot load {name}: {text}")
+        else:
+            total = refusals.on_gpu + refusals.on_cpu
+            super().__init__(
+                f"the GPU accelerator refuses {refusals.on_cpu} of {total} operators of {name}: "
+                f"{text}"
+            )
+        self.refusals = refusals
+
+
+class GpuModel:
+    """A model that the accelerator has taken whole; to be closed, also by `with`.
+
+    Attributes:
+        device: What computes it.
+    """
+
+    device: GpuDevice
+
+    def __init__(
+        self,
+        name: str,
+        content: bytes,
+        input_shape: Shape,
+        output_shape: Shape,
+        *,
+        half: bool,
+        time_limit_s: float | None = None,
+    ) -> None:
+        """Compile a model on the first Vulkan driver that has a device.
+
+        Args:
+            name: What to call the model in errors.
+            content: A whole `.tflite` with one float32 input and one such output.
+            input_shape: NHWC.
+            output_shape: NHWC.
+            half: Whether to compute in FP16.
+            time_limit_s: For compiling and for each run; by default 5 minutes to compile, and to
+                run what a slow software device needs.
+
+        Raises:
+            NoGpuError: No loader, driver, device or accelerator, or the device has no FP16.
+            GpuRefusalError: The accelerator does not take every operator.
+            AcceleratorError: It crashed, or ran out of memory or time.
+        """
+        self._name, self._half = name, half
+        self._input_shape, self._output_shape = input_shape, output_shape
+        pixels = input_shape[1] * input_shape[2]
+        self._open_limit_s = time_limit_s or _OPEN_LIMIT_S
+        self._run_limit_s = time_limit_s or _RUN_LIMIT_S + pixels * _RUN_LIMIT_PER_PIXEL_S
+        drivers = find_drivers()
+        if not drivers:
+            raise NoGpuError(
+                "no Vulkan driver on this machine: install your GPU's, or for a software device "
+                "Chromium and the Vulkan loader (`apt-get install chromium libvulkan1`)"
+            )
+        if not any(self._open(driver, content) for driver in drivers):
+            named = ", ".join(f"{driver} ({driver.kind})" for driver in drivers)
+            raise NoGpuError(
+                f"no GPU: the Vulkan driver {named} offers LiteRT no device; install your GPU's "
+                "driver, or Chromium for a software device (`apt-get install chromium`)"
+            )
+
+    def run(self, lr_nhwc: Float32Array) -> Float32Array:
+        """Run once.
+
+        Args:
+            lr_nhwc: Float32 of the input's shape.
+
+        Returns:
+            The output, NHWC, not writable.
+
+        Raises:
+            AcceleratorError: It crashed, ran out of memory or time, or reported an error.
+        """
+        picture = np.ascontiguousarray(lr_nhwc, np.float32)
+        if picture.shape != self._input_shape:
+            raise ValueError(f"got the shape {picture.shape}, allowed {self._input_shape}")
+        doing = f"running {self._name}"
+        answer = self._process.ask([picture.tobytes()], self._run_limit_s, doing)
+        self._refuse_errors(doing)
+        return np.frombuffer(answer, np.float32).reshape(self._output_shape)
+
+    def close(self) -> None:
+        """End the accelerator's process."""
+        self._process.close()
+
+    def __enter__(self) -> "GpuModel":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _open(self, driver: Driver, content: bytes) -> bool:
+        """Compile on one driver; False if it has no device."""
+        self._process = GpuProcess(driver.variables)
+        try:
+            device = self._compiled_on(driver, content)
+        except BaseException:
+            self.close()
+            raise
+        if device is None:
+            self.close()
+            return False
+        self.device = device
+        return True
+
+    def _compiled_on(self, driver: Driver, content: bytes) -> GpuDevice | None:
+        request = {"half": self._half, "output_shape": self._output_shape}
+        words = [json.dumps(request).encode(), content]
+        doing = f"compiling {self._name}"
+        answer = json.loads(self._process.ask(words, self._open_limit_s, doing))
+        if "failure" in answer:
+            return self._explain(answer)
+        self._refuse_errors(doing)
+        adapter = gpu_log.adapter(self._process.log)
+        if adapter is None or not answer["accelerated"]:
+            raise AcceleratorError(f"LiteRT does not confirm that a GPU computes {self._name}")
+        precision = answer["precision"]
+        if self._half and precision != "fp16":
+            raise NoGpuError(
+                f"{adapter.name} has no FP16 arithmetic, it computes in FP32; use the backend gpu "
+                "for FP32, or cpu-fp16 for FP16 arithmetic on the CPU"
+            )
+        return GpuDevice(adapter.name, adapter.api, adapter.software, str(driver), precision)
+
+    def _explain(self, answer: dict[str, Any]) -> None:
+        """Raise what a failure to compile means; return if there is only no device."""
+        log = self._process.log
+        if answer["failure"] == "no loader":
+            raise NoGpuError(
+                "no Vulkan loader (libvulkan.so.1) on this machine: `apt-get install libvulkan1`"
+            )
+        if answer["failure"] == "no accelerator" or not gpu_log.accelerator_is_loaded(log):
+            raise NoGpuError(
+                "LiteRT's GPU accelerator cannot be loaded, its library is missing or damaged: "
+                "`pip install --force-reinstall ai-edge-litert`"
+            )
+        refusals = gpu_log.refusals(log)
+        if refusals is not None:
+            raise GpuRefusalError(self._name, refusals)
+        if gpu_log.adapter(log) is not None:
+            reason = "; ".join(gpu_log.errors(log)[:_SHOWN]) or answer["text"].splitlines()[-1]
+            raise AcceleratorError(f"the GPU accelerator cannot compile {self._name}: {reason}")
+
+    def _refuse_errors(self, doing: str) -> None:
+        """WebGPU goes on after an error and gives zeros: its log is the only witness."""
+        log = self._process.log
+        found = gpu_log.errors(log)
+        if not found:
+            return
+        height, width = self._input_shape[1:3]
+        what = "reported an error"
+        if gpu_log.is_out_of_memory(log):
+            what = f"ran out of memory at {height}x{width} (convert at a smaller --size)"
+        self.close()
+        raise AcceleratorError(f"LiteRT's GPU accelerator, {doing}, {what}: {found[0]}")

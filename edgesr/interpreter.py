@@ -1,0 +1,54 @@
+"""The classic TFLite interpreter, from whichever package has it here."""
+
+import importlib
+from typing import Any
+
+from edgesr.errors import MissingDependencyError
+
+#: Module -> what to call it, the best one first. tflite-runtime serves boards too old for LiteRT,
+#: TensorFlow those who have it anyway.
+_HOLDERS = {
+    "ai_edge_litert.interpreter": "ai-edge-litert",
+    "tflite_runtime.interpreter": "tflite-runtime",
+    "tensorflow.lite": "tensorflow",
+}
+
+
+def interpreter_class() -> Any:  # noqa: ANN401 - three packages, one interface, no types
+    """The class `Interpreter` of the first runtime that can be imported.
+
+    Raises:
+        MissingDependencyError: There is none.
+    """
+    for module in _HOLDERS:
+        found = _import(module)
+        if found is not None:
+            return found.Interpreter
+    names = ", ".join(_HOLDERS.values())
+    raise MissingDependencyError(
+        f"no TFLite runtime is installed, allowed any of {names}; `pip install ai-edge-litert`"
+    )
+
+
+def _import(module: str) -> Any:  # noqa: ANN401
+    """A module, or None; TensorFlow makes `lite` only as an attribute."""
+    parent, _, name = module.rpartition(".")
+    try:
+        if parent == "tensorflow":
+            return getattr(importlib.import_module(parent), name)
+        return importlib.import_module(module)
+    except ImportError:
+        return None
+
+
+def require_litert(what: str) -> None:
+    """Refuse what only LiteRT can do.
+
+    Args:
+        what: What was asked for.
+
+    Raises:
+        MissingDependencyError: ai-edge-litert is not installed.
+    """
+    if _import("ai_edge_litert.compiled_model") is None:
+        raise MissingDependencyError(f"{what} needs LiteRT: `pip install 'ai-edge-litert>=2.3,<3'`")
