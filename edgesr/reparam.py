@@ -4,7 +4,7 @@ Two layers: pure functions on kernels (`collapse`, `parallel`, `norm_before`, ..
 which replaces every block of a network that says how it folds. The functions are linear algebra
 on weights; they compute in float64 or in the `dtype` they are given, return the dtype of the
 weights and are differentiable: training convolves once with the folded kernel instead of running
-all the branches (`edgesr.collapsible`).
+all the branches (`edgesr.archs.collapsible`).
 
 Sources: Ding et al., "RepVGG: Making VGG-style ConvNets Great Again", CVPR 2021 (parallel branches,
 batch norm); Zhang et al., "Edge-oriented Convolution Block for Real-time Super Resolution on Mobile

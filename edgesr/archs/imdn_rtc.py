@@ -11,7 +11,7 @@ blocks, the head and the tail is a collapsible block that `edgesr.reparam.fold` 
 import torch
 from torch import Tensor, nn
 
-from edgesr.collapsible import PLAIN, BlockKind, Form
+from edgesr.archs.collapsible import PLAIN, BlockKind, Form
 
 _SLOPE = 0.05
 #: What `imdn_rtc(training_form=True)` is built of, and detection knows a checkpoint by.

@@ -9,8 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from edgesr.archs.collapsible import (
+    BlockKind,
+    Collapsible,
+    Form,
+    ParallelConv,
+    WideConv,
+    set_collapsed,
+)
 from edgesr.archs.imdn_rtc import IMDNRTC, TRAINING_KIND, imdn_rtc
-from edgesr.collapsible import BlockKind, Collapsible, Form, ParallelConv, WideConv, set_collapsed
 from edgesr.detection import detect
 from edgesr.errors import ArchitectureError
 from edgesr.registry import expected_shapes, find_spec
