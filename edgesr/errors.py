@@ -45,7 +45,11 @@ class AcceleratorError(EdgeSRError):
 
 
 class NoGpuError(AcceleratorError):
-    """There is nothing here that the GPU accelerator can run on, or not in that precision."""
+    """There is nothing here that the GPU accelerator can run on."""
+
+
+class NoHalfPrecisionError(NoGpuError):
+    """The GPU that is here has no FP16 arithmetic."""
 
 
 class PictureError(EdgeSRError):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesr import gpu_log
-from edgesr.errors import AcceleratorError, EdgeSRError, NoGpuError
+from edgesr.errors import AcceleratorError, EdgeSRError, NoGpuError, NoHalfPrecisionError
 from edgesr.gpu_process import GpuProcess
 from edgesr.vulkan import Driver, find_drivers
 
@@ -103,7 +103,8 @@ class GpuModel:
                 run what a slow software device needs.
 
         Raises:
-            NoGpuError: No loader, driver, device or accelerator, or the device has no FP16.
+            NoGpuError: No loader, driver, device or accelerator.
+            NoHalfPrecisionError: FP16 is asked for and the device has none.
             GpuRefusalError: The accelerator does not take every operator.
             AcceleratorError: It crashed, or ran out of memory or time.
         """
@@ -182,7 +183,7 @@ class GpuModel:
             raise AcceleratorError(f"LiteRT does not confirm that a GPU computes {self._name}")
         precision = answer["precision"]
         if self._half and precision != "fp16":
-            raise NoGpuError(
+            raise NoHalfPrecisionError(
                 f"{adapter.name} has no FP16 arithmetic, it computes in FP32; use the backend gpu "
                 "for FP32, or cpu-fp16 for FP16 arithmetic on the CPU"
             )
@@ -219,3 +220,21 @@ class GpuModel:
             what = f"ran out of memory at {height}x{width} (convert at a smaller --size)"
         self.close()
         raise AcceleratorError(f"LiteRT's GPU accelerator, {doing}, {what}: {found[0]}")
+
+
+def probe_device(*, half: bool = False) -> GpuDevice:
+    """The GPU that LiteRT finds here, found by running a tiny model on it.
+
+    Args:
+        half: Whether to ask for FP16 arithmetic.
+
+    Raises:
+        NoGpuError: No loader, driver, device or accelerator.
+        NoHalfPrecisionError: FP16 is asked for and the device has none.
+        AcceleratorError: It crashed, or ran out of memory or time.
+    """
+    from edgesr.gpu_compile import TINY_SHAPE, doubling_model
+
+    content = doubling_model()
+    with GpuModel("a tiny model", content, TINY_SHAPE, TINY_SHAPE, half=half) as model:
+        return model.device

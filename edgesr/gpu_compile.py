@@ -10,7 +10,8 @@ import numpy as np
 
 Precision = Literal["fp16", "fp32"]
 
-_SHAPE = (1, 8, 8, 4)
+#: Input and output of `doubling_model`, NHWC.
+TINY_SHAPE = (1, 8, 8, 4)
 # FP16's nearest number is 1: doubled in FP16 it is 2, in FP32 a little more.
 _BETWEEN_HALVES = np.float32(1 + 2**-12)
 
@@ -52,9 +53,9 @@ def precision_in_force(*, half: bool) -> Precision:
     content = doubling_model()
     model = compile_gpu(content, half=half)
     inputs, outputs = model.create_input_buffers(0), model.create_output_buffers(0)
-    inputs[0].write(np.full(_SHAPE, _BETWEEN_HALVES, np.float32))
+    inputs[0].write(np.full(TINY_SHAPE, _BETWEEN_HALVES, np.float32))
     model.run_by_index(0, inputs, outputs)
-    doubled = outputs[0].read(int(np.prod(_SHAPE)), np.float32)
+    doubled = outputs[0].read(int(np.prod(TINY_SHAPE)), np.float32)
     return "fp32" if bool(np.all(doubled == 2 * _BETWEEN_HALVES)) else "fp16"
 
 
@@ -83,5 +84,5 @@ def doubling_model() -> bytes:
 
 def _tensor(schema: Any, name: str) -> Any:  # noqa: ANN401 - generated code has no types
     tensor: Any = schema.TensorT()
-    tensor.name, tensor.shape, tensor.type = name, list(_SHAPE), schema.TensorType.FLOAT32
+    tensor.name, tensor.shape, tensor.type = name, list(TINY_SHAPE), schema.TensorType.FLOAT32
     return tensor
