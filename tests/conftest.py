@@ -1,4 +1,4 @@
-"""What the tests share: the folder of pictures and checkpoints, seeds, hypothesis settings."""
+"""What the tests share: pictures and checkpoints, a GPU, seeds, hypothesis settings."""
 
 import os
 import random
@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import settings
+
+from edgesr.vulkan import Driver, find_drivers
 
 # Under CI two cores are shared with other work: a slow example is no failure.
 settings.register_profile("edgesr", deadline=None, max_examples=25, derandomize=True)
@@ -50,3 +52,18 @@ def shared() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return folder
+
+
+@pytest.fixture(scope="session")
+def vulkan_driver() -> Driver:
+    """The Vulkan driver that is tried first here, for tests on LiteRT's GPU accelerator.
+
+    Without any, the test is skipped; with EDGESR_REQUIRE_GPU=1, as in CI, it fails instead.
+    """
+    found = find_drivers()
+    if not found:
+        message = "no Vulkan driver on this machine (`make system-deps` installs a software device)"
+        if os.environ.get("EDGESR_REQUIRE_GPU") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
+    return found[0]
