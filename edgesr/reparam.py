@@ -146,8 +146,8 @@ def parallel(first: Kernel, *others: Kernel, dtype: torch.dtype = torch.float64)
         got = ", ".join(_sizes(kernel) for kernel in kernels)
         raise ConversionError(f"cannot add kernels {got}: allowed are equal channels out and in")
     size = max(kernel.size for kernel in kernels)
-    weight = torch.stack([_centred(kernel.weight, size) for kernel in kernels]).sum(0)
-    bias = torch.stack([kernel.bias for kernel in kernels]).sum(0)
+    weight = sum((_centred(k.weight, size) for k in kernels[1:]), _centred(kernels[0].weight, size))
+    bias = sum((kernel.bias for kernel in kernels[1:]), kernels[0].bias)
     return Kernel(weight, bias).to(first.weight.dtype)
 
 
@@ -179,7 +179,7 @@ def pointwise_last(
     _check_chain(kernel, pointwise, pointwise=pointwise)
     first, then = kernel.to(dtype), pointwise.to(dtype)
     mix = then.weight[:, :, 0, 0]
-    weight = torch.einsum("oa,aiyx->oiyx", mix, first.weight)
+    weight = (mix @ first.weight.flatten(1)).unflatten(1, first.weight.shape[1:])
     return Kernel(weight, then.bias + mix @ first.bias).to(kernel.weight.dtype)
 
 
@@ -203,12 +203,13 @@ def collapse(
         ConversionError: The outer two are not 1x1, channels do not meet, or a residual joins
             tensors of different widths.
     """
-    kernel = middle.to(dtype)
+    # From the end, and with the inner residual as reduce(middle(e)) + reduce(e): so the steps work
+    # on a few outputs by many inputs each, and no kernel of the full inner width is copied.
+    last = reduce.to(dtype)
+    kernel = pointwise_last(middle.to(dtype), last, dtype=dtype)
     if inner_residual:
-        residual = identity(middle.weight.shape[0], like=kernel.weight)
-        kernel = parallel(kernel, residual, dtype=dtype)
+        kernel = parallel(kernel, Kernel(last.weight, torch.zeros_like(last.bias)), dtype=dtype)
     kernel = pointwise_first(expand, kernel, dtype=dtype)
-    kernel = pointwise_last(kernel, reduce, dtype=dtype)
     if outer_residual:
         residual = identity(expand.weight.shape[1], like=kernel.weight)
         kernel = parallel(kernel, residual, dtype=dtype)
@@ -310,6 +311,8 @@ def _zeros(weight: Tensor) -> Tensor:
 
 def _centred(weight: Tensor, size: int) -> Tensor:
     margin = (size - weight.shape[-1]) // 2
+    if margin == 0:
+        return weight
     return nn.functional.pad(weight, (margin, margin, margin, margin))
 
 
