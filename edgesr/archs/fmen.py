@@ -8,9 +8,11 @@ blocks and batch norm (training form) and runs with single convolutions (plain f
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edgesr.archs.collapsible import Collapsible
 from edgesr.errors import ArchitectureError
 from edgesr.reparam import (
     ChannelAffine,
@@ -29,7 +31,7 @@ def _conv3x3(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, padding=1)
 
 
-class RRRB(nn.Module):
+class RRRB(Collapsible):
     """Residual in residual block in training form: what one 3x3 convolution becomes to train.
 
     With e = expand(x): reduce(fea(e) + e) + x.
@@ -45,23 +47,21 @@ class RRRB(nn.Module):
         self.fea_conv = nn.Conv2d(ratio * num_feat, ratio * num_feat, 3)
         self.reduce_conv = nn.Conv2d(ratio * num_feat, num_feat, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """N x C x H x W to the same."""
+    def expanded(self, x: Tensor) -> Tensor:
+        """Layer by layer: N x C x H x W to the same."""
         # To expand a zero is to get the bias: padding first is padding e with the bias, which is
         # what makes the fold exact in the border too.
         padded = self.expand_conv(F.pad(x, (1, 1, 1, 1)))
         return self.reduce_conv(self.fea_conv(padded) + padded[:, :, 1:-1, 1:-1]) + x
 
+    def kernel(self, dtype: torch.dtype) -> Kernel:
+        """The one 3x3 kernel, computed in `dtype`."""
+        layers = (Kernel.of(conv) for conv in (self.expand_conv, self.fea_conv, self.reduce_conv))
+        return collapse(*layers, inner_residual=True, outer_residual=True, dtype=dtype)
+
     def folded(self) -> "RepConv":
         """The one 3x3 convolution that computes the same."""
-        kernel = collapse(
-            Kernel.of(self.expand_conv),
-            Kernel.of(self.fea_conv),
-            Kernel.of(self.reduce_conv),
-            inner_residual=True,
-            outer_residual=True,
-        )
-        return RepConv(as_conv(kernel, like=self.fea_conv))
+        return RepConv(as_conv(self.kernel(torch.float64), like=self.fea_conv))
 
 
 class RepConv(nn.Module):
