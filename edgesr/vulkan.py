@@ -18,13 +18,15 @@ from edgesr.errors import NoGpuError
 #: What the loader reads from the environment; the first one that is set counts.
 DRIVER_VARIABLES = ("VK_DRIVER_FILES", "VK_ICD_FILENAMES")
 
-# The loader's own places on Linux, and where NVIDIA's container images keep theirs.
-_SYSTEM_FOLDERS = (
-    "/usr/local/etc/vulkan/icd.d",
-    "/usr/local/share/vulkan/icd.d",
-    "/etc/vulkan/icd.d",
-    "/usr/share/vulkan/icd.d",
-    "/usr/local/nvidia/share/vulkan/icd.d",
+# Where the loader looks on Linux, in its order: a variable, and what counts where it is not set.
+# Folders that no variable moves stand between them; the last is of NVIDIA's container images.
+_FOLDERS = (
+    ("XDG_CONFIG_HOME", "{HOME}/.config"),
+    ("XDG_CONFIG_DIRS", "/etc/xdg"),
+    (None, "/usr/local/etc:/etc"),
+    ("XDG_DATA_HOME", "{HOME}/.local/share"),
+    ("XDG_DATA_DIRS", "/usr/local/share:/usr/share"),
+    (None, "/usr/local/nvidia/share"),
 )
 _SWIFTSHADER_MANIFEST = "vk_swiftshader_icd.json"
 _BROWSER_FOLDERS = (
@@ -91,7 +93,7 @@ def find_drivers(environment: Mapping[str, str] | None = None) -> list[Driver]:
     hardware = tuple(path for path in installed if path not in software)
     found = [
         (DriverKind.HARDWARE, hardware),
-        (DriverKind.SWIFTSHADER, tuple(_swiftshader())[:1]),
+        (DriverKind.SWIFTSHADER, tuple(_swiftshader(values))[:1]),
         (DriverKind.LAVAPIPE, software),
     ]
     return [Driver(kind, manifests) for kind, manifests in found if manifests]
@@ -100,13 +102,13 @@ def find_drivers(environment: Mapping[str, str] | None = None) -> list[Driver]:
 def _chosen(variable: str, value: str) -> Driver:
     """What the user names counts alone, and must be right: the loader would skip it in silence."""
     paths = tuple(Path(part) for part in value.split(os.pathsep) if part)
-    for path in paths:
-        problem = _problem(path)
-        if problem is not None:
-            raise NoGpuError(
-                f"got {variable}={value}: {problem}; name a Vulkan driver's manifest (.json) or "
-                f"unset {variable}"
-            )
+    problems = (_problem(path) for path in paths)
+    problem = next(filter(None, problems), None if paths else "it names no file")
+    if problem is not None:
+        raise NoGpuError(
+            f"got {variable}={value}: {problem}; name a Vulkan driver's manifest (.json) or "
+            f"unset {variable}"
+        )
     return Driver(DriverKind.CHOSEN, paths)
 
 
@@ -118,8 +120,7 @@ def _problem(manifest: Path) -> str | None:
         return f"cannot read {manifest}: {error.strerror}"
     except ValueError:
         return f"{manifest} is no JSON"
-    entry: Any = cast(dict[str, Any], content).get("ICD") if isinstance(content, dict) else None
-    library: Any = cast(dict[str, Any], entry).get("library_path") if entry else None
+    library = _entry(_entry(content, "ICD"), "library_path")
     if not isinstance(library, str):
         return f"{manifest} names no library (ICD.library_path)"
     # A bare name is looked up by the system's linker, a path from the manifest's folder.
@@ -128,22 +129,27 @@ def _problem(manifest: Path) -> str | None:
     return None
 
 
+def _entry(content: Any, key: str) -> Any:  # noqa: ANN401 - whatever a JSON file holds
+    return cast(dict[str, Any], content).get(key) if isinstance(content, dict) else None
+
+
 def _installed(values: Mapping[str, str]) -> Iterator[Path]:
     """Usable manifests in the loader's places, each file once."""
-    data_home = values.get("XDG_DATA_HOME") or f"{values.get('HOME', '')}/.local/share"
-    own = [f"{data_home}/vulkan/icd.d"]
     seen: set[Path] = set()
-    for folder in (*own, *_SYSTEM_FOLDERS):
-        for path in sorted(Path(folder).glob("*.json")):
-            if path.resolve() not in seen and _problem(path) is None:
-                seen.add(path.resolve())
-                yield path
+    for variable, usual in _FOLDERS:
+        folders = (variable and values.get(variable)) or usual.format(HOME=values.get("HOME", ""))
+        for folder in filter(None, folders.split(os.pathsep)):
+            for path in sorted(Path(folder, "vulkan/icd.d").glob("*.json")):
+                if path.resolve() not in seen and _problem(path) is None:
+                    seen.add(path.resolve())
+                    yield path
 
 
-def _swiftshader() -> Iterator[Path]:
+def _swiftshader(values: Mapping[str, str]) -> Iterator[Path]:
     """SwiftShader's manifests beside installed browsers."""
     folders = [Path(folder) for folder in _BROWSER_FOLDERS]
-    programs = [found for name in _BROWSERS if (found := shutil.which(name))]
+    search = values.get("PATH", "")
+    programs = [found for name in _BROWSERS if (found := shutil.which(name, path=search))]
     for folder in (*folders, *(Path(program).resolve().parent for program in programs)):
         manifest = folder / _SWIFTSHADER_MANIFEST
         if _problem(manifest) is None:
