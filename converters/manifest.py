@@ -75,6 +75,8 @@ class InputParity(_Record):
         psnr_db: Peak 1.0; None where the outputs are equal to the bit.
         residual_psnr_db: PSNR of output minus bicubic upscale, its peak the range of the
             reference's residual; None where the outputs are equal or the residual is flat.
+        max_abs_to_cpu: Largest absolute difference to the same file on the CPU; None where the
+            CPU computed.
         finite: Whether the file's output has neither NaN nor infinity.
     """
 
@@ -86,7 +88,55 @@ class InputParity(_Record):
     p99_9: float
     psnr_db: float | None
     residual_psnr_db: float | None
+    max_abs_to_cpu: float | None = None
     finite: bool
+
+
+class DeviceRecord(_Record):
+    """A GPU, or what plays one.
+
+    Attributes:
+        adapter: Its name.
+        api: What it is driven by.
+        software: Whether a CPU plays it.
+        precision: In which arithmetic it computes, as found out by computing.
+    """
+
+    adapter: str
+    api: str
+    software: bool
+    precision: Literal["fp16", "fp32"]
+
+
+class RefusalRecord(_Record):
+    """One kind of operator that the GPU accelerator did not take.
+
+    Attributes:
+        operator: Its name.
+        count: How many of them break a rule that edgesr knows; at least 1.
+        of: How many of them the file holds.
+        tensor: The tensor at fault in the first of them, if it is one.
+        shape: That tensor's shape.
+        rule: Id and sentence of the rule; None where no known rule foresees it.
+        reason: The accelerator's own words.
+        remedy: The pass or option that removes it.
+    """
+
+    operator: str
+    count: int
+    of: int
+    tensor: str | None
+    shape: tuple[int, ...] | None
+    rule: str | None
+    reason: str
+    remedy: str
+
+    def __str__(self) -> str:
+        where = f"{self.operator} ({self.count} of {self.of})"
+        if self.tensor is not None and self.shape is not None:
+            where += f", tensor {self.tensor} {list(self.shape)}"
+        rule = f"; the GPU takes {self.rule}" if self.rule else ""
+        return f"{where}: {self.reason}{rule}; remedy: {self.remedy}"
 
 
 class BackendParity(_Record):
@@ -96,8 +146,10 @@ class BackendParity(_Record):
         backend: What computed.
         gate: What had to be reached on every input.
         failures: What failed it and by how much; empty when it passed.
-        psnr_db: Over all inputs together; None where nothing differs.
-        inputs: The measurements.
+        psnr_db: Over all inputs together; None where nothing differs or nothing ran.
+        inputs: The measurements; none if the backend did not take the file.
+        device: The GPU that computed every operator; None for the CPU.
+        refusals: What the GPU accelerator did not take.
     """
 
     backend: str
@@ -105,6 +157,8 @@ class BackendParity(_Record):
     failures: tuple[str, ...]
     psnr_db: float | None
     inputs: tuple[InputParity, ...]
+    device: DeviceRecord | None = None
+    refusals: tuple[RefusalRecord, ...] = ()
 
 
 class RangeRecord(_Record):
@@ -124,11 +178,20 @@ class RangeRecord(_Record):
 
 
 class GpuRecord(_Record):
-    """What is known about the GPU: the rules' verdict, and the accelerator's own."""
+    """What is known about the GPU: the rules' verdict, and the accelerator's own.
+
+    Attributes:
+        rules_passed: Whether no known rule is broken.
+        offences: Those that are, one line each.
+        accelerator: "passed" if LiteRT's GPU accelerator took every operator and gave the right
+            pictures; `parity` tells on which device.
+        why_not_checked: Empty if it was.
+    """
 
     rules_passed: bool
     offences: tuple[str, ...]
     accelerator: Literal["not checked", "passed"] = "not checked"
+    why_not_checked: str = ""
 
 
 class Manifest(_Record):

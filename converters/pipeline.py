@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import onnx
     from torch import nn
 
+    from converters.gpu_gate import FoundGpu
     from converters.passes.fp16_range import RangeReport
     from converters.tflite import Onnx2tf
     from converters.verify import ParityReport
@@ -64,6 +65,7 @@ def convert(
     *,
     pictures: Path | None = None,
     overwrite: bool = False,
+    gpu_gate: bool = False,
     threads: int | None = None,
     progress: ProgressCallback = silent,
 ) -> list[Manifest]:
@@ -75,6 +77,8 @@ def convert(
         outputs: Precision -> path of the `.tflite`; the manifest goes beside it as `.json`.
         pictures: Folder of photographs for calibration and parity; None for the test card.
         overwrite: Whether existing files may be replaced.
+        gpu_gate: Whether LiteRT's GPU accelerator, where there is a device for it, must take every
+            operator and give the right pictures too. Without a device the manifest says so.
         threads: CPU threads of the parity runs.
         progress: Told of every stage and of every parity input.
 
@@ -82,12 +86,15 @@ def convert(
         The manifest of each file, in the order of `spec.precisions`.
 
     Raises:
-        ParityGateError: A file does not match; nothing is written.
+        ParityGateError: A file does not match, or the GPU does not take it; nothing is written.
+        AcceleratorError: The GPU accelerator crashed, or ran out of memory or time.
         ConversionError: A stage cannot do its work.
         SizeError: The size needs more memory than there is.
         OutputError: A file cannot be written; none of them is.
     """
+    from converters.gpu_gate import look_for_gpu
     from converters.memory import check_memory
+    from converters.parity import DEFAULT_BACKENDS
     from converters.tflite import Onnx2tf
     from converters.verify import torch_reference, verify
     from edgesr.reparam import fold
@@ -95,6 +102,7 @@ def convert(
     targets = [t for p in spec.precisions for t in (outputs[p], manifest_path(outputs[p]))]
     for target in targets:
         check_writable(target, overwrite=overwrite)
+    gpu = look_for_gpu(wanted=gpu_gate)
     _stage(progress, "fold")
     plain = fold(checkpoint.net)
     check_memory(plain, spec.height, spec.width)
@@ -114,9 +122,13 @@ def convert(
         with temporary_file_errors():
             for path, content in zip(files, contents, strict=True):
                 path.write_bytes(content)
-        reports = verify(files, reference, probes, threads=threads, progress=progress)
+        backends = {p.value: (*DEFAULT_BACKENDS[p.value], *gpu.backends) for p in spec.precisions}
+        reports = verify(
+            files, reference, probes, backends=backends, threads=threads, progress=progress
+        )
         manifests = [
-            _manifest(path, report, rewritten) for path, report in zip(files, reports, strict=True)
+            _manifest(path, report, rewritten, gpu)
+            for path, report in zip(files, reports, strict=True)
         ]
     texts = [t for c, m in zip(contents, manifests, strict=True) for t in (c, m.to_json().encode())]
     with atomic_outputs(targets, overwrite=overwrite) as temporary:
@@ -250,7 +262,9 @@ def _tool_versions() -> dict[str, str]:
     return {"python": platform.python_version(), **versions}
 
 
-def _manifest(path: Path, report: "ParityReport", rewritten: Rewritten) -> Manifest:
+def _manifest(
+    path: Path, report: "ParityReport", rewritten: Rewritten, gpu: "FoundGpu"
+) -> Manifest:
     """The record of one proven file."""
     from converters.audit import audit
 
@@ -273,5 +287,10 @@ def _manifest(path: Path, report: "ParityReport", rewritten: Rewritten) -> Manif
             calibration_inputs=tuple(probe.name for probe in rewritten.calibration),
         ),
         parity=report.backends,
-        gpu=GpuRecord(rules_passed=not found.offences, offences=found.offences),
+        gpu=GpuRecord(
+            rules_passed=not found.offences,
+            offences=found.offences,
+            accelerator="passed" if gpu.backends else "not checked",
+            why_not_checked="" if gpu.backends else gpu.why_not,
+        ),
     )

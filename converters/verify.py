@@ -1,6 +1,6 @@
 """Parity: a `.tflite` against the PyTorch network it was made from, before folding."""
 
-import math
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.manifest import BackendParity, InputParity
+from converters.gpu_refusal import explain
+from converters.manifest import BackendParity, DeviceRecord, InputParity, RefusalRecord
+from converters.parity import DEFAULT_BACKENDS, GATES, Gate, bicubic, compare, pooled_psnr
 from converters.probes import Probe, Reference, within_range
-from edgesr.errors import ParityError
+from edgesr.errors import ModelFileError, ParityError
+from edgesr.gpu import GpuRefusalError
 from edgesr.progress import ProgressCallback, silent
 from edgesr.runtime import Backend, Runner, open_model
 
@@ -19,66 +22,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 Float32Array = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Gate:
-    """What a file must reach. NaN and infinity never pass.
-
-    The largest difference is bounded on every input. The PSNR is bounded over all inputs together
-    and on every input that is not periodic: where a few values repeat everywhere, the PSNR of that
-    input alone is the luck of a few roundings and no average.
-
-    Attributes:
-        max_abs: Largest allowed absolute difference, of values in [0, 1].
-        psnr_db: Smallest allowed PSNR with peak 1.0.
-    """
-
-    max_abs: float | None = None
-    psnr_db: float | None = None
-
-    def __str__(self) -> str:
-        bounds: list[str] = []
-        if self.psnr_db is not None:
-            bounds.append(f"PSNR >= {self.psnr_db:g} dB")
-        if self.max_abs is not None:
-            bounds.append(f"max abs <= {self.max_abs:g}")
-        return ", ".join([*bounds, "finite"])
-
-    def failures(self, inputs: Sequence[InputParity]) -> list[str]:
-        """Why the measurements fail the gate; empty when they pass."""
-        found = [reason for parity in inputs if (reason := self._failure(parity)) is not None]
-        if self._is_low(together := pooled_psnr(inputs)):
-            found.append(f"all inputs together: PSNR {together:.2f} dB, allowed {self.psnr_db:g}")
-        return found
-
-    def _failure(self, parity: InputParity) -> str | None:
-        if not parity.finite:
-            return f"{parity.input}: NaN or infinity"
-        if self.max_abs is not None and not parity.max_abs <= self.max_abs:
-            return f"{parity.input}: max abs {parity.max_abs:.3g}, allowed {self.max_abs:g}"
-        if not parity.periodic and self._is_low(parity.psnr_db):
-            return f"{parity.input}: PSNR {parity.psnr_db:.2f} dB, allowed {self.psnr_db:g}"
-        return None
-
-    def _is_low(self, psnr_db: float | None) -> bool:
-        return self.psnr_db is not None and psnr_db is not None and not psnr_db >= self.psnr_db
-
-
-def pooled_psnr(inputs: Sequence[InputParity]) -> float | None:
-    """PSNR of the mean square difference over all inputs, which are of one size."""
-    squares = [0.0 if p.psnr_db is None else 10 ** (-p.psnr_db / 10) for p in inputs]
-    return _psnr(1.0, float(np.mean(squares)))
-
-
-#: Precision of the stored weights -> the backends a file is run on, and what it must reach there.
-GATES: dict[str, dict[Backend, Gate]] = {
-    "fp32": {Backend.CPU: Gate(max_abs=1e-4)},
-    "fp16": {
-        Backend.CPU: Gate(max_abs=1e-2, psnr_db=60.0),
-        Backend.CPU_FP16: Gate(psnr_db=55.0),
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -98,26 +41,6 @@ class ParityReport:
         ]
 
 
-@dataclass(frozen=True)
-class _Run:
-    """A file loaded on one backend, and what was measured on it so far."""
-
-    path: Path
-    backend: Backend
-    gate: Gate
-    runner: Runner
-    results: list[InputParity] = field(default_factory=list[InputParity])
-
-    def record(self) -> BackendParity:
-        return BackendParity(
-            backend=self.backend.value,
-            gate=str(self.gate),
-            failures=tuple(self.gate.failures(self.results)),
-            psnr_db=pooled_psnr(self.results),
-            inputs=tuple(self.results),
-        )
-
-
 class ParityGateError(ParityError):
     """A file failed its gate.
 
@@ -127,11 +50,61 @@ class ParityGateError(ParityError):
 
     def __init__(self, reports: Sequence[ParityReport]) -> None:
         failures = [text for report in reports for text in report.failures]
-        more = f" (and {len(failures) - 3} more)" if len(failures) > 3 else ""
-        super().__init__(
-            f"not equal to PyTorch: {'; '.join(failures[:3])}{more}; the file must not be used"
-        )
+        ran = any(b.failures and b.inputs for report in reports for b in report.backends)
+        what, shown = ("not equal to PyTorch", 3) if ran else ("not taken", 1)
+        more = f" (and {len(failures) - shown} more)" if len(failures) > shown else ""
+        super().__init__(f"{what}: {'; '.join(failures[:shown])}{more}; the file must not be used")
         self.reports = tuple(reports)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A file loaded on one backend, and what was measured on it so far.
+
+    Attributes:
+        runner: None if the backend does not take the file.
+        refused: Why not.
+        refusals: The same operator by operator, from the GPU accelerator.
+        inputs: Names of the inputs it is run on; None for all.
+    """
+
+    path: Path
+    backend: Backend
+    gate: Gate
+    runner: Runner | None
+    refused: tuple[str, ...] = ()
+    refusals: tuple[RefusalRecord, ...] = ()
+    inputs: frozenset[str] | None = None
+    results: list[InputParity] = field(default_factory=list[InputParity])
+
+    def takes(self, probe: Probe) -> bool:
+        """Whether it is to run this input."""
+        return self.runner is not None and (self.inputs is None or probe.name in self.inputs)
+
+    def record(self) -> BackendParity:
+        device = self.runner.device if self.runner else None
+        return BackendParity(
+            backend=self.backend.value,
+            gate=str(self.gate),
+            failures=self.refused or tuple(self._failures()),
+            psnr_db=pooled_psnr(self.results) if self.results else None,
+            inputs=tuple(self.results),
+            device=None
+            if device is None
+            else DeviceRecord(
+                adapter=device.adapter,
+                api=device.api,
+                software=device.software,
+                precision=device.precision,
+            ),
+            refusals=self.refusals,
+        )
+
+    def _failures(self) -> list[str]:
+        found = self.gate.failures(self.results)
+        if self.backend.is_gpu and all(result.max_abs_to_cpu == 0.0 for result in self.results):
+            found.append("every output equals the CPU's to the bit: it did not run on the GPU")
+        return found
 
 
 def torch_reference(net: "nn.Module", value_range: float) -> Reference:
@@ -157,15 +130,20 @@ def verify(
     reference: Reference,
     probes: Sequence[Probe],
     *,
+    backends: Mapping[str, Sequence[Backend]] = DEFAULT_BACKENDS,
+    every_input: bool = False,
     threads: int | None = None,
     progress: ProgressCallback = silent,
 ) -> list[ParityReport]:
-    """Run files on every backend that their precision is gated on, and compare with PyTorch.
+    """Run files on backends, and compare with PyTorch, and a GPU with the CPU too.
 
     Args:
         files: Path -> precision of the stored weights, "fp16" or "fp32".
         reference: The network before folding.
         probes: The inputs, of the files' own size.
+        backends: Precision of the stored weights -> what is to compute.
+        every_input: Whether a software device runs every input too. By default it runs a
+            photograph (or the test card) and noise, for it takes 60 times as long as the CPU.
         threads: CPU threads.
         progress: Told after every input.
 
@@ -173,30 +151,84 @@ def verify(
         One report per file, all gates passed.
 
     Raises:
-        ParityGateError: A gate failed.
-        ModelFileError: A file cannot be run.
+        ParityGateError: A gate failed, or a backend does not take a file.
+        NoGpuError: A GPU is asked for and there is none.
+        AcceleratorError: The GPU accelerator crashed, or ran out of memory or time.
     """
-    runs = [
-        _Run(path, backend, gate, open_model(path, backend, threads=threads))
-        for path, precision in files.items()
-        for backend, gate in GATES[precision].items()
-    ]
-    for index, probe in enumerate(probes):
-        progress("verify", index, len(probes))
-        fitting, wanted = within_range(probe, reference)
-        base = bicubic(fitting.lr_nhwc, wanted.shape[1], wanted.shape[2])
-        for run in runs:
-            got = run.runner.run(fitting.lr_nhwc)
-            _check_shapes(run.path, got, wanted)
-            run.results.append(compare(fitting, got, wanted, base))
-    progress("verify", len(probes), len(probes))
-    reports = [
-        ParityReport(path.name, tuple(run.record() for run in runs if run.path == path))
-        for path in files
-    ]
+    with contextlib.ExitStack() as stack:
+        quick = None if every_input else quick_inputs(probes)
+        runs = [
+            _open(path, precision, backend, threads, quick, stack)
+            for path, precision in files.items()
+            for backend in backends[precision]
+        ]
+        references = _on_cpu(runs, threads)
+        for index, probe in enumerate(probes):
+            progress("verify", index, len(probes))
+            if any(run.takes(probe) for run in runs):
+                _measure(runs, references, probe, reference)
+        progress("verify", len(probes), len(probes))
+        reports = [
+            ParityReport(path.name, tuple(run.record() for run in runs if run.path == path))
+            for path in files
+        ]
     if any(report.failures for report in reports):
         raise ParityGateError(reports)
     return reports
+
+
+def quick_inputs(probes: Sequence[Probe]) -> frozenset[str]:
+    """What a slow device is run on: the first input, which is a picture, and noise."""
+    return frozenset({probes[0].name} | {p.name for p in probes if p.name == "noise"})
+
+
+def _open(
+    path: Path,
+    precision: str,
+    backend: Backend,
+    threads: int | None,
+    quick: frozenset[str] | None,
+    stack: contextlib.ExitStack,
+) -> _Run:
+    """Load a file; that a backend does not take it is a result, not an error."""
+    gate = GATES[precision][backend]
+    try:
+        runner = open_model(path, backend, threads=threads)
+    except GpuRefusalError as error:
+        reasons = (str(error),)
+        return _Run(path, backend, gate, None, reasons, explain(path, error.refusals))
+    except ModelFileError as error:
+        return _Run(path, backend, gate, None, (str(error),))
+    stack.callback(runner.close)
+    slow = runner.device is not None and runner.device.software
+    return _Run(path, backend, gate, runner, inputs=quick if slow else None)
+
+
+def _on_cpu(runs: Sequence[_Run], threads: int | None) -> dict[Path, Runner]:
+    """For every file that a GPU runs: the same on the CPU, to be compared with."""
+    loaded = {run.path: run.runner for run in runs if run.backend is Backend.CPU and run.runner}
+    on_gpu = {run.path for run in runs if run.backend.is_gpu and run.runner}
+    missing = {path: open_model(path, threads=threads) for path in on_gpu - loaded.keys()}
+    return {path: runner for path, runner in (loaded | missing).items() if path in on_gpu}
+
+
+def _measure(
+    runs: Sequence[_Run], references: Mapping[Path, Runner], probe: Probe, reference: Reference
+) -> None:
+    """Run one input everywhere."""
+    fitting, wanted = within_range(probe, reference)
+    base = bicubic(fitting.lr_nhwc, wanted.shape[1], wanted.shape[2])
+    on_cpu = {
+        path: runner.run(fitting.lr_nhwc).copy()
+        for path, runner in references.items()
+        if any(run.path == path and run.backend.is_gpu and run.takes(probe) for run in runs)
+    }
+    for run in runs:
+        if run.runner is not None and run.takes(probe):
+            got = run.runner.run(fitting.lr_nhwc)
+            _check_shapes(run.path, got, wanted)
+            beside = on_cpu[run.path] if run.backend.is_gpu else None
+            run.results.append(compare(fitting, got, wanted, base, beside))
 
 
 def _check_shapes(path: Path, got: Float32Array, wanted: Float32Array) -> None:
@@ -205,69 +237,3 @@ def _check_shapes(path: Path, got: Float32Array, wanted: Float32Array) -> None:
             f"{path} gives {list(got.shape)}, PyTorch {list(wanted.shape)}: another scale or "
             "network; name the right one with --model and --checkpoint"
         )
-
-
-def bicubic(lr_nhwc: Float32Array, height: int, width: int) -> Float32Array:
-    """Bicubic upscale: what is there without a network.
-
-    Args:
-        lr_nhwc: 1 x h x w x 3.
-        height: Rows of the result.
-        width: Columns of the result.
-
-    Returns:
-        1 x height x width x 3, not clipped.
-    """
-    from PIL import Image
-
-    channels = [
-        np.asarray(
-            Image.fromarray(np.ascontiguousarray(lr_nhwc[0, :, :, c])).resize(
-                (width, height), Image.Resampling.BICUBIC
-            )
-        )
-        for c in range(lr_nhwc.shape[3])
-    ]
-    return np.stack(channels, axis=-1)[np.newaxis]
-
-
-def compare(
-    probe: Probe, got: Float32Array, wanted: Float32Array, base: Float32Array
-) -> InputParity:
-    """Measure how far two outputs are apart.
-
-    Args:
-        probe: The input.
-        got: The file's output, NHWC.
-        wanted: PyTorch's output, NHWC.
-        base: Bicubic upscale of the input, NHWC.
-    """
-    finite = bool(np.isfinite(got).all())
-    difference = np.abs(got - wanted) if finite else np.full_like(wanted, np.inf)
-    largest = float(difference.max())
-    mse = float(np.mean(np.square(difference), dtype=np.float64))
-    residual = wanted - base
-    return InputParity(
-        input=probe.name,
-        contrast=probe.contrast,
-        periodic=probe.is_periodic,
-        max_abs=largest,
-        max_grey_levels=largest * 255,
-        p99_9=_quantile(difference, 0.999),
-        psnr_db=_psnr(1.0, mse),
-        residual_psnr_db=_psnr(float(np.ptp(residual)), mse),
-        finite=finite,
-    )
-
-
-def _quantile(values: Float32Array, share: float) -> float:
-    """The smallest value that at least `share` of all values do not exceed."""
-    index = math.ceil(share * values.size) - 1
-    return float(np.partition(values.reshape(-1), index)[index])
-
-
-def _psnr(peak: float, mse: float) -> float | None:
-    """PSNR in dB; None where it is not defined: nothing differs, or there is no signal."""
-    if mse == 0.0 or peak == 0.0:
-        return None
-    return 10 * float(np.log10(peak**2 / mse)) if np.isfinite(mse) else -np.inf

@@ -1,6 +1,6 @@
 """Parity of a `.tflite` that lies on disk, whoever made it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from converters.manifest import FACTS_ENTRY, Facts
+from converters.parity import DEFAULT_BACKENDS
 from converters.probes import calibration_probes, verification_probes
 from converters.spec import Precision
 from converters.verify import ParityReport, torch_reference, verify
 from edgesr.errors import ModelFileError, ParityError
 from edgesr.progress import ProgressCallback, silent
-from edgesr.runtime import ModelShape, sr_shape
+from edgesr.runtime import Backend, ModelShape, sr_shape
 
 if TYPE_CHECKING:
     from edgesr.checkpoints import LoadedCheckpoint
@@ -81,6 +82,8 @@ def verify_file(
     described: FileDescription,
     checkpoint: "LoadedCheckpoint",
     *,
+    backends: Sequence[Backend] | None = None,
+    every_input: bool = False,
     pictures: Path | None = None,
     threads: int | None = None,
     progress: ProgressCallback = silent,
@@ -90,13 +93,17 @@ def verify_file(
     Args:
         described: The file.
         checkpoint: The network it ought to equal.
+        backends: What is to compute; by default what every conversion is run on.
+        every_input: Whether a software device runs every input too.
         pictures: Folder of photographs; None for the test card.
         threads: CPU threads.
         progress: Told after every input.
 
     Raises:
         ParityError: The file is of another scale than the network.
-        ParityGateError: It does not match.
+        ParityGateError: It does not match, or a backend does not take it.
+        NoGpuError: A GPU is asked for and there is none.
+        AcceleratorError: The GPU accelerator crashed, or ran out of memory or time.
     """
     shape, spec = described.shape, checkpoint.spec
     if shape.scale != spec.scale:
@@ -109,5 +116,14 @@ def verify_file(
     small = calibration_probes(_SMALL_SIDE, _SMALL_SIDE, None, reference)
     contrasts = {probe.name: probe.contrast for probe in small}
     probes = verification_probes(shape.height, shape.width, pictures, contrasts)
-    files = {described.path: described.precision.value}
-    return verify(files, reference, probes, threads=threads, progress=progress)[0]
+    precision = described.precision.value
+    files = {described.path: precision}
+    return verify(
+        files,
+        reference,
+        probes,
+        backends={precision: backends or DEFAULT_BACKENDS[precision]},
+        every_input=every_input,
+        threads=threads,
+        progress=progress,
+    )[0]

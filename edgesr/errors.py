@@ -41,7 +41,7 @@ class ModelFileError(EdgeSRError):
 
 
 class AcceleratorError(EdgeSRError):
-    """LiteRT's GPU accelerator failed: it crashed, ran out of memory or time, or lost its device."""
+    """LiteRT's GPU accelerator failed: it crashed, or ran out of memory or time."""
 
 
 class NoGpuError(AcceleratorError):

@@ -1,6 +1,8 @@
 """The classic TFLite interpreter, from whichever package has it here."""
 
 import importlib
+import re
+import sys
 from typing import Any
 
 from edgesr.errors import MissingDependencyError
@@ -39,6 +41,23 @@ def _import(module: str) -> Any:  # noqa: ANN401
         return importlib.import_module(module)
     except ImportError:
         return None
+
+
+def plain_kernels(interpreter: Any) -> Any:  # noqa: ANN401
+    """The setting `experimental_op_resolver_type` that leaves out XNNPACK."""
+    types = sys.modules[interpreter.__module__].OpResolverType
+    return types.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+
+
+def native_reason(error: Exception) -> str:
+    """What an error of the interpreter says, without the advice that some of them go on to give."""
+    text = str(error).strip()
+    first = next(iter(text.splitlines()), "no reason given")
+    unprepared = re.search(r"Node number (\d+) \(([^)]*)\) failed to prepare", text)
+    if unprepared is None:
+        return first
+    said = first.split("Node number")[0].split(". ")[0].rstrip(".")
+    return f"operator {unprepared[1]} {unprepared[2]} cannot be prepared: {said}"
 
 
 def require_litert(what: str) -> None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from edgesr.errors import ModelFileError
 from edgesr.gpu import GpuDevice, GpuModel
-from edgesr.interpreter import interpreter_class, require_litert
+from edgesr.interpreter import interpreter_class, native_reason, require_litert
 from edgesr.tflite_check import check_integrity
 from edgesr.tflite_schema import TENSOR_TYPES, parse_model
 
@@ -117,12 +117,13 @@ def open_model(path: Path, backend: Backend = Backend.CPU, *, threads: int | Non
         MissingDependencyError: No runtime is installed, or not the one for this backend.
     """
     content = read_model_bytes(path)
-    check_integrity(content, str(path))  # native code would crash on some damaged files
-    shape = _declared_shape(path, content)
     if backend is not Backend.CPU:
         require_litert(f"the backend {backend}")
-    if backend.is_gpu:
+    if backend.is_gpu:  # in a process of its own: if native code crashes, that is its result
+        shape = _declared_shape(path, content)
         return _GpuRunner(shape, path.name, content, half=backend is Backend.GPU_FP16)
+    check_integrity(content, str(path))  # native code would crash on some damaged files
+    shape = _declared_shape(path, content)
     runner = _InterpreterRunner if backend is Backend.CPU else _CompiledRunner
     with _native_errors(path):
         return runner(shape, content, threads or available_threads())
@@ -197,8 +198,7 @@ def _native_errors(path: Path) -> Generator[None]:
     try:
         yield
     except (ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
-        raise ModelFileError(f"LiteRT cannot load {path}: {reason}") from error
+        raise ModelFileError(f"LiteRT cannot load {path}: {native_reason(error)}") from error
 
 
 class _InterpreterRunner:

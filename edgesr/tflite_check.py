@@ -12,6 +12,7 @@ import os
 import numpy as np
 
 from edgesr.errors import ModelFileError
+from edgesr.interpreter import interpreter_class, native_reason, plain_kernels
 from edgesr.tflite_operators import CUSTOM, SIGNATURES
 from edgesr.tflite_schema import (
     DamagedError,
@@ -153,15 +154,16 @@ def _check_shapes(content: bytes, name: str = "the file") -> None:
     behind a buffer. LiteRT's plain kernels compute every shape, without computing a value, in a
     millisecond or two.
     """
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    interpreter_type = interpreter_class()
+    resolver = plain_kernels(interpreter_type)
     try:
-        interpreter = Interpreter(model_content=content, experimental_op_resolver_type=resolver)
+        interpreter = interpreter_type(
+            model_content=content, experimental_op_resolver_type=resolver
+        )
         declared = {d["index"]: d["shape"].tolist() for d in interpreter.get_tensor_details()}
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        raise ModelFileError(f"LiteRT cannot load {name}: {_first_line(error)}") from error
+        raise ModelFileError(f"LiteRT cannot load {name}: {native_reason(error)}") from error
     for detail in interpreter.get_tensor_details():
         shape = detail["shape"].tolist()
         if declared.get(detail["index"], shape) != shape:
@@ -169,7 +171,3 @@ def _check_shapes(content: bytes, name: str = "the file") -> None:
                 f"{name} cannot be run: tensor {detail['name']} is declared as "
                 f"{declared[detail['index']]} and computed as {shape}; convert or copy it anew"
             )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["no reason given"])[0]

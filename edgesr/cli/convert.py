@@ -1,6 +1,7 @@
 """`edgesr convert`: a checkpoint becomes a `.tflite`, proven equal to it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 Examples:
   edgesr convert --model rtc --fp16
   edgesr convert --checkpoint model_RTC.pth --fp16 --fp32 --output models/
+  edgesr convert --model rtc --gate gpu
   edgesr convert --model fmen-s --size 480x320 --json
 """
 )
@@ -39,6 +41,14 @@ Examples:
     type=click.Path(path_type=Path),
     help="A .tflite to write, or a folder for files of the standard name. Default: this folder.",
 )
+@click.option(
+    "--gate",
+    type=click.Choice(["cpu", "gpu"]),
+    default="cpu",
+    show_default=True,
+    help="gpu: LiteRT's GPU accelerator must take every operator and give the right pictures too, "
+    "where there is a device for it (see `edgesr doctor`).",
+)
 @click.option("--force", is_flag=True, help="Replace files that exist.")
 @click.option(
     "--pictures",
@@ -56,6 +66,7 @@ def command(
     fp32: bool,
     size: str,
     output: Path | None,
+    gate: str,
     force: bool,
     pictures: Path | None,
     threads: int | None,
@@ -76,7 +87,18 @@ def command(
     precisions = tuple(p for p, on in wanted.items() if on)
     spec = ConversionSpec(height, width, precisions)
     _check_output(output, precisions)
-    _run(model, checkpoint, spec, output, pictures, threads, force=force, as_json=as_json)
+    options = _Options(pictures, threads, force, gpu_gate=gate == "gpu")
+    _run(model, checkpoint, spec, output, options, as_json=as_json)
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What is passed on to the conversion as it is."""
+
+    pictures: Path | None
+    threads: int | None
+    force: bool
+    gpu_gate: bool
 
 
 def _run(
@@ -84,10 +106,8 @@ def _run(
     checkpoint: Path | None,
     spec: "ConversionSpec",
     output: Path | None,
-    pictures: Path | None,
-    threads: int | None,
+    options: _Options,
     *,
-    force: bool,
     as_json: bool,
 ) -> None:
     """Convert with a progress bar and show what came out."""
@@ -106,14 +126,17 @@ def _run(
                 loaded,
                 spec,
                 outputs,
-                pictures=pictures or default_pictures(),
-                overwrite=force,
-                threads=threads,
+                pictures=options.pictures or default_pictures(),
+                overwrite=options.force,
+                gpu_gate=options.gpu_gate,
+                threads=options.threads,
                 progress=progress,
             )
     except ParityGateError as error:
         report.parity_tables([b for r in error.reports for b in r.backends], err=True)
         raise
+    if options.gpu_gate and manifests[0].gpu.accelerator == "not checked":
+        click.echo(f"accelerator not checked: {manifests[0].gpu.why_not_checked}", err=True)
     if as_json:
         report.as_json([manifest.model_dump(mode="json") for manifest in manifests])
         return

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from converters.manifest import BackendParity, InputParity, Manifest
+    from converters.manifest import BackendParity, DeviceRecord, InputParity, Manifest
 
 
 def as_json(value: object) -> None:
@@ -30,7 +30,7 @@ def converted(path: Path, manifest: "Manifest") -> None:
             f"largest intermediate: {ranges.largest_before:.4g} before rescaling, "
             f"{ranges.largest_after:.4g} after (FP16 ends at 65504)"
         )
-    click.echo(f"GPU delegate rules: {_verdict(manifest)}; accelerator {manifest.gpu.accelerator}")
+    click.echo(f"GPU delegate rules: {_verdict(manifest)}; {_accelerator(manifest)}")
     click.echo(f"{path}  {manifest.size_bytes / 1024:.1f} KiB  sha256 {manifest.sha256[:16]}...")
 
 
@@ -40,30 +40,57 @@ def _verdict(manifest: "Manifest") -> str:
     return f"refused: {'; '.join(manifest.gpu.offences)}"
 
 
+def _accelerator(manifest: "Manifest") -> str:
+    """What is known of the GPU accelerator, and on which device."""
+    if manifest.gpu.accelerator == "not checked":
+        return f"accelerator not checked ({manifest.gpu.why_not_checked})"
+    devices = {parity.device.adapter for parity in manifest.parity if parity.device}
+    return f"accelerator passed on {', '.join(sorted(devices))}"
+
+
 def parity_tables(backends: "Sequence[BackendParity]", *, err: bool = False) -> None:
     """Print one table per backend: how far the file is from PyTorch on every input."""
     console = Console(stderr=err)
     for parity in backends:
         verdict = "FAILED" if parity.failures else "passed"
-        title = f"{parity.backend}: {parity.gate}: {verdict}"
-        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-        table.add_column("input", no_wrap=True, max_width=22, overflow="ellipsis")
-        for name in ("max abs", "levels", "p99.9", "PSNR dB", "residual"):
-            table.add_column(name, justify="right", no_wrap=True)
-        for row in parity.inputs:
-            table.add_row(
-                _named(row),
-                f"{row.max_abs:.1e}",
-                f"{row.max_grey_levels:.3f}",
-                f"{row.p99_9:.1e}",
-                _decibels(row.psnr_db),
-                _decibels(row.residual_psnr_db),
-            )
-        largest = max(row.max_abs for row in parity.inputs)
-        together = ["all together", f"{largest:.1e}", f"{largest * 255:.3f}", ""]
-        table.add_section()
-        table.add_row(*together, _decibels(parity.psnr_db), "")
-        console.print(table)
+        click.echo(f"{parity.backend}: {parity.gate}: {verdict}", err=err)
+        if parity.device is not None:
+            click.echo(f"all operators on {_device(parity.device)}", err=err)
+        for text in parity.refusals or parity.failures:
+            click.echo(f"{'refused' if parity.refusals else 'failed'}  {text}", err=err)
+        if parity.inputs:
+            console.print(_parity_table(parity))
+
+
+def _device(device: "DeviceRecord") -> str:
+    kind = "a software device" if device.software else "a GPU"
+    return f"{device.adapter}, {kind}, {device.api}, {device.precision.upper()} arithmetic"
+
+
+def _parity_table(parity: "BackendParity") -> Table:
+    """How far a file is from PyTorch on every input, and a GPU from the CPU."""
+    on_gpu = parity.device is not None
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("input", no_wrap=True, max_width=21, overflow="ellipsis")
+    for name in ("max abs", "levels", "p99.9", "PSNR dB", "residual", *(["to CPU"] * on_gpu)):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in parity.inputs:
+        cells = [
+            _named(row),
+            f"{row.max_abs:.1e}",
+            f"{row.max_grey_levels:.3f}",
+            f"{row.p99_9:.1e}",
+            _decibels(row.psnr_db),
+            _decibels(row.residual_psnr_db),
+        ]
+        if row.max_abs_to_cpu is not None:
+            cells.append(f"{row.max_abs_to_cpu:.1e}")
+        table.add_row(*cells)
+    largest = max(row.max_abs for row in parity.inputs)
+    table.add_section()
+    together = ["all together", f"{largest:.1e}", f"{largest * 255:.3f}", ""]
+    table.add_row(*together, _decibels(parity.psnr_db))
+    return table
 
 
 def _named(row: "InputParity") -> str:

@@ -7,16 +7,9 @@ import numpy as np
 import pytest
 
 from converters.manifest import InputParity
+from converters.parity import DEFAULT_BACKENDS, GATES, Gate, bicubic, compare, pooled_psnr
 from converters.probes import Probe, calibration_probes, verification_probes, within_range
-from converters.verify import (
-    GATES,
-    Gate,
-    ParityGateError,
-    bicubic,
-    compare,
-    pooled_psnr,
-    verify,
-)
+from converters.verify import ParityGateError, verify
 from edgesr.errors import ParityError, PictureError
 from edgesr.runtime import Backend
 from helpers.tflite_builder import TfliteBuilder, conv_options, options
@@ -103,13 +96,25 @@ class TestGate:
         assert pooled == pytest.approx(40.0 + 10 * np.log10(2))
 
     def test_the_gates_are_those_that_are_promised(self) -> None:
+        half = Gate(psnr_db=55.0)
         assert {
-            "fp32": {Backend.CPU: Gate(max_abs=1e-4)},
+            "fp32": {
+                Backend.CPU: Gate(max_abs=1e-4),
+                Backend.CPU_FP16: half,
+                Backend.GPU: Gate(max_abs=1e-4, max_abs_to_cpu=1e-4),
+                Backend.GPU_FP16: half,
+            },
             "fp16": {
                 Backend.CPU: Gate(max_abs=1e-2, psnr_db=60.0),
-                Backend.CPU_FP16: Gate(psnr_db=55.0),
+                Backend.CPU_FP16: half,
+                Backend.GPU: Gate(max_abs=1e-2, psnr_db=60.0, max_abs_to_cpu=1e-4),
+                Backend.GPU_FP16: half,
             },
         } == GATES
+        assert DEFAULT_BACKENDS == {
+            "fp32": (Backend.CPU,),
+            "fp16": (Backend.CPU, Backend.CPU_FP16),
+        }
 
 
 def _nearest_x2(path: Path, gain: float = 1.0, shuffled: tuple[int, ...] = (0, 1, 2)) -> Path:
@@ -139,7 +144,9 @@ class TestVerify:
     ) -> None:
         file = _nearest_x2(tmp_path / "a.tflite")
         (report,) = verify({file: precision}, _reference, [_probe()])
-        assert [b.backend for b in report.backends] == [b.value for b in GATES[precision]]
+        assert [b.backend for b in report.backends] == [
+            b.value for b in DEFAULT_BACKENDS[precision]
+        ]
         assert not report.failures
 
     @pytest.mark.parametrize(
