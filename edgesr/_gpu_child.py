@@ -2,13 +2,12 @@
 
 `python -m edgesr._gpu_child FD`: FD is one end of a `multiprocessing.Pipe`. A request as JSON and
 the model's bytes come first; the answer is one JSON object, with `failure` or `precision` in it.
-Then every input, as raw float32, is answered by an output. The runtime's log goes to standard
-error, which edgesr/gpu_process.py keeps.
+Then every input, as raw float32, is answered by an output. What the runtime logs goes to standard
+output and error, which edgesr/gpu_process.py keeps.
 """
 
 import ctypes
 import json
-import os
 import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -22,7 +21,6 @@ from edgesr.gpu_compile import compile_gpu, precision_in_force
 def main() -> None:
     """Serve one model until the other end closes."""
     connection: Connection[bytes, bytes] = Connection(int(sys.argv[1]))
-    os.dup2(2, 1)  # native code may print where it likes
     request = json.loads(connection.recv_bytes())
     content = connection.recv_bytes()
     answer = {"failure": failure} if (failure := _missing()) else {}

@@ -5,18 +5,20 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from multiprocessing import Pipe
-from pathlib import Path
 
 from edgesr import gpu_log
 from edgesr.errors import AcceleratorError
-from edgesr.files import temporary_file_errors
+
+# A process that a driver holds in the kernel outlives its killing: it is not waited for.
+_DEATH_LIMIT_S = 10.0
 
 
 class GpuProcess:
-    """`python -m edgesr._gpu_child` and a pipe to it; to be closed, also by `with`."""
+    """`python -m edgesr._gpu_child` and a pipe to it; to be closed."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         """Start it.
@@ -25,94 +27,118 @@ class GpuProcess:
             variables: Environment variables to set in the child, and only there.
 
         Raises:
-            OutputError: The folder for temporary files cannot be used.
+            AcceleratorError: The system does not start it.
         """
-        with temporary_file_errors():
-            self._scratch = tempfile.TemporaryDirectory(prefix="edgesr-gpu-")
-        self._log_path = Path(self._scratch.name, "log")
+        # In memory: the log is the witness of errors, and on a full disk it would be empty.
+        self._log = os.fdopen(os.memfd_create("edgesr-gpu-log"), "rb", buffering=0)
         self._connection, theirs = Pipe()
-        environment = {**os.environ, **variables}
-        # Some drivers and loaders complain without it.
-        environment.setdefault("XDG_RUNTIME_DIR", self._scratch.name)
-        with theirs, self._log_path.open("wb") as log:
-            self._child = subprocess.Popen(
-                [sys.executable, "-m", "edgesr._gpu_child", str(theirs.fileno())],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=[theirs.fileno()],
-            )
+        try:
+            with theirs:
+                self._child = self._start(theirs.fileno(), variables)
+        except OSError as error:
+            self._connection.close()
+            self._log.close()
+            raise AcceleratorError(
+                "LiteRT's GPU accelerator runs in a process of its own, and the system does not "
+                f"start it: {error.strerror}"
+            ) from error
+
+    def _start(self, pipe: int, variables: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+        # It imports what this process would, and nothing that lies in the working folder (-P).
+        path = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "edgesr._gpu_child", str(pipe)],
+            env={**os.environ, **variables, "PYTHONPATH": path},
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            pass_fds=[pipe],
+        )
 
     @property
     def log(self) -> str:
         """What the child has logged so far; empty after closing."""
-        with contextlib.suppress(OSError):
-            return self._log_path.read_text(errors="replace")
-        return ""
+        if self._log.closed:
+            return ""
+        # The child writes where this descriptor stands: reading must not move it.
+        descriptor = self._log.fileno()
+        return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode(errors="replace")
 
     def ask(self, words: Sequence[bytes], limit_s: float, doing: str) -> bytes:
         """Send messages and wait for the answer.
 
         Args:
             words: What is sent.
-            limit_s: Seconds that the answer may take.
+            limit_s: Seconds that sending and answering may take.
             doing: What the child is to do, for errors: "compiling x.tflite".
 
         Raises:
-            AcceleratorError: The child died or took too long; it is closed then.
+            AcceleratorError: The child died or took too long, and is closed now; or it had been.
         """
+        if self._connection.closed:
+            raise AcceleratorError(
+                f"LiteRT's GPU accelerator has been ended before {doing}; open the model anew"
+            )
+        start = time.monotonic()
+        # A child that hangs does not read either: only its death ends a blocked sending.
+        watchdog = threading.Timer(limit_s, self._child.kill)
+        watchdog.start()
         try:
             for word in words:
                 self._connection.send_bytes(word)
             if self._connection.poll(limit_s):
                 return self._connection.recv_bytes()
         except (EOFError, OSError):
-            raise self._dead(doing) from None
-        words_left = gpu_log.last_words(self.log)
-        self.close()
-        raise AcceleratorError(
-            f"LiteRT's GPU accelerator did not finish {doing} within {limit_s:.0f} s and was "
-            f"stopped; its last words: {words_left}"
-        )
+            pass
+        except BaseException:
+            self.close()  # an answer that came later would be taken for the next one's
+            raise
+        finally:
+            watchdog.cancel()
+        late = time.monotonic() - start >= limit_s
+        raise AcceleratorError(self._late(doing, limit_s) if late else self._dead(doing))
 
     def close(self) -> None:
         """Kill the child, which has nothing to lose; nothing happens the second time."""
         self._connection.close()
         self._child.kill()
-        self._child.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(_DEATH_LIMIT_S)
         if os.environ.get("EDGESR_NATIVE_LOG") == "1":
             sys.stderr.write(self.log)
-        self._scratch.cleanup()
+        self._log.close()
 
-    def __enter__(self) -> "GpuProcess":
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def _late(self, doing: str, limit_s: float) -> str:
+        """That the child was too slow; it is closed."""
+        words = gpu_log.last_words(self.log)
         self.close()
+        return (
+            f"LiteRT's GPU accelerator did not finish {doing} within {limit_s:g} s and was "
+            f"stopped; its last words: {words}"
+        )
 
-    def _dead(self, doing: str) -> AcceleratorError:
-        """How the child ended."""
-        try:
-            status = self._child.wait(10)
-        except subprocess.TimeoutExpired:  # it closed the pipe and lives on
-            status = None
+    def _dead(self, doing: str) -> str:
+        """How the child ended; it is closed."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(_DEATH_LIMIT_S)
+        status = self._child.returncode
         log = self.log
-        words = gpu_log.last_words(log)
         self.close()
-        if status is not None and status < 0:
-            how = f"was killed by {_signal_name(-status)}"
-        else:
-            how = f"ended with status {status}"
         # Linux kills who takes the last memory, and only tells root.
         memory = status == -signal.SIGKILL or gpu_log.is_out_of_memory(log)
         hint = ", probably out of memory: convert at a smaller --size" if memory else ""
-        return AcceleratorError(
-            f"LiteRT's GPU accelerator {how} while {doing}{hint}; its last words: {words}"
+        return (
+            f"LiteRT's GPU accelerator {_ending(status)} while {doing}{hint}; "
+            f"its last words: {gpu_log.last_words(log)}"
         )
 
 
-def _signal_name(number: int) -> str:
+def _ending(status: int | None) -> str:
+    """What a process's status tells; None for one that hung up and lives on."""
+    if status is None:
+        return "hung up"
+    if status >= 0:
+        return f"ended with status {status}"
     with contextlib.suppress(ValueError):
-        return signal.Signals(number).name
-    return f"signal {number}"
+        return f"was killed by {signal.Signals(-status).name}"
+    return f"was killed by signal {-status}"
