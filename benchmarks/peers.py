@@ -1,10 +1,14 @@
-"""The same network converted by a peer, in an environment of the peer's own."""
+"""The same network converted by a peer: by onnx2tf, or by litert-torch in its own environment."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 import platformdirs
+from torch import nn
+
+from converters.onnx_export import export
+from converters.tflite import Onnx2tf
 
 LITERT_TORCH = "litert-torch==0.10.0"
 _TORCH = "torch==2.13.0"
@@ -45,3 +49,19 @@ def convert_with_litert_torch(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+
+
+def convert_with_onnx2tf(net: nn.Module, height: int, width: int, target: Path) -> None:
+    """Export a plain network and convert the graph as it is, with none of edgesr's passes.
+
+    Args:
+        net: A folded network in eval mode, NCHW in its own value range.
+        height: Rows of the fixed input.
+        width: Columns of the fixed input.
+        target: The `.tflite` to write, of FP32 weights, NHWC in the network's own value range.
+
+    Raises:
+        ConversionError: onnx2tf fails.
+    """
+    with Onnx2tf() as worker:
+        target.write_bytes(worker.convert(export(net, height, width), half=False))

@@ -1,0 +1,162 @@
+"""One file of a comparison: what is in it, what the GPU accelerator takes, what FP16 costs it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from converters.audit import Audit
+from converters.flatbuffer import read_model
+from converters.gpu_checks import dequantized_constants
+from converters.manifest import InputParity
+from converters.parity import bicubic, compare, pooled_psnr
+from converters.probes import Probe
+from edgesr.errors import ModelFileError
+from edgesr.gpu import GpuModel, GpuRefusalError
+from edgesr.runtime import Backend, Float32Array, Runner, open_model
+
+_MAX_RANK = 4
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One file; `value_range` is the upper end of its input's and output's range."""
+
+    name: str
+    path: Path
+    value_range: float
+
+
+@dataclass(frozen=True)
+class Case:
+    """One input in [0, 1] and PyTorch's answer to it, NHWC."""
+
+    probe: Probe
+    wanted: Float32Array
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What is in a file.
+
+    Attributes:
+        operators: Name -> count, without the DEQUANTIZE of weights, which no engine runs.
+        dequantized_weights: How many of those there are.
+        rank_above_4: Operators that read or make a tensor of rank 5 or more.
+        flex: TensorFlow (Flex) operators.
+        rules_broken: Id of a rule of `edgesr inspect` -> number of offences, cautions among them.
+    """
+
+    operators: dict[str, int]
+    dequantized_weights: int
+    rank_above_4: int
+    flex: int
+    rules_broken: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Acceleration:
+    """What the accelerator says of a file.
+
+    Attributes:
+        loads: Whether it could prepare the file at all.
+        on_gpu: Operators that it takes.
+        on_cpu: Operators that it leaves; None if it could not prepare the file.
+        refused: The refused operators and its own words, each once.
+    """
+
+    loads: bool
+    on_gpu: int
+    on_cpu: int | None
+    refused: tuple[str, ...] = ()
+
+    @property
+    def percent(self) -> float:
+        """Share of the operators that run on the accelerator."""
+        return 0.0 if self.on_cpu is None else 100 * self.on_gpu / (self.on_gpu + self.on_cpu)
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """A file on the CPU against PyTorch, in [0, 1].
+
+    Attributes:
+        does_not_run: Why there is nothing to compare; None if it runs.
+        fp16_psnr_db: Of FP16 arithmetic, over all inputs together; None where it is not finite.
+        fp16_photos_psnr_db: The same over the photographs; None also where there are none.
+        fp16_inputs: The same input by input.
+        fp32_max_abs: The control: the largest difference of FP32 arithmetic on any input.
+    """
+
+    does_not_run: str | None
+    fp16_psnr_db: float | None = None
+    fp16_photos_psnr_db: float | None = None
+    fp16_inputs: tuple[InputParity, ...] = ()
+    fp32_max_abs: float | None = None
+
+
+def contents(path: Path, found: Audit) -> Contents:
+    """Count what the table tells of."""
+    weights = dequantized_constants(read_model(path))
+    operators = Counter(operator.name for operator in found.operators)
+    operators["DEQUANTIZE"] -= len(weights)
+    return Contents(
+        operators=dict(+operators),
+        dequantized_weights=len(weights),
+        rank_above_4=sum(
+            any(len(shape) > _MAX_RANK for shape in (*operator.inputs, *operator.outputs))
+            for operator in found.operators
+        ),
+        flex=sum(operator.name.startswith("Flex") for operator in found.operators),
+        rules_broken=dict(Counter(finding.rule for finding in found.findings)),
+    )
+
+
+def acceleration(path: Path, found: Audit, operators: int) -> Acceleration:
+    """Have the accelerator compile a file.
+
+    Not by `open_model`: it refuses a file with Flex operators before the accelerator sees it.
+    """
+    shapes = found.inputs[0].shape, found.outputs[0].shape
+    try:
+        with GpuModel(path.name, path.read_bytes(), *shapes, half=False):
+            return Acceleration(loads=True, on_gpu=operators, on_cpu=0)
+    except GpuRefusalError as error:
+        left = error.refusals
+    reasons = tuple(f"{refusal.operator}: {refusal.reason}" for refusal in left.refused)
+    return Acceleration(left.on_cpu is not None, left.on_gpu, left.on_cpu, reasons)
+
+
+def fidelity(file: Contender, cases: Sequence[Case]) -> Fidelity:
+    """Compare a file with PyTorch in both arithmetics."""
+    try:
+        half = _compared(file, cases, Backend.CPU_FP16)
+        single = _compared(file, cases, Backend.CPU)
+    except ModelFileError as error:
+        return Fidelity(str(error).removeprefix(f"LiteRT cannot load {file.path}: "))
+    photos = [p for p, case in zip(half, cases, strict=True) if case.probe.is_photo]
+    return Fidelity(
+        does_not_run=None,
+        fp16_psnr_db=_together(half),
+        fp16_photos_psnr_db=_together(photos),
+        fp16_inputs=tuple(half),
+        fp32_max_abs=max(parity.max_abs for parity in single),
+    )
+
+
+def _together(inputs: Sequence[InputParity]) -> float | None:
+    finite = bool(inputs) and all(parity.finite for parity in inputs)
+    return pooled_psnr(inputs) if finite else None
+
+
+def _compared(file: Contender, cases: Sequence[Case], backend: Backend) -> list[InputParity]:
+    runner = open_model(file.path, backend)
+    return [_compared_once(runner, np.float32(file.value_range), case) for case in cases]
+
+
+def _compared_once(runner: Runner, value_range: np.float32, case: Case) -> InputParity:
+    lr_nhwc, wanted = case.probe.lr_nhwc, case.wanted
+    got = runner.run(lr_nhwc * value_range) / value_range
+    return compare(case.probe, got, wanted, bicubic(lr_nhwc, *wanted.shape[1:3]))
