@@ -11,16 +11,20 @@ _ADAPTER = re.compile(
 )
 _REFUSALS = re.compile(
     r"^ERROR: Following operations are not supported by GPU delegate:\n(?P<lines>(?:.*: .*\n)*?)"
-    r"(?P<gpu>\d+|No) operations? will run on the GPU(?:, and the remaining (?P<cpu>\d+))?",
+    r"(?P<gpu>\d+|No) operations? will run on the GPU(?:, and (?:the remaining|all) (?P<cpu>\d+))?",
     re.MULTILINE,
 )
+# Between the reason and the operator may stand a line that says where to read on.
 _UNPREPARED = re.compile(
-    r"(?:^ERROR: (?P<reason>(?!Node number).*)\n)?"
+    r"(?:^ERROR: (?P<reason>(?!Node number).*)\n(?:(?!ERROR: ).*\n)?)?"
     r"^ERROR: Node number (?P<index>\d+) \((?P<operator>[^)]*)\) failed to prepare",
     re.MULTILINE,
 )
 # Severity E or F of Google's log, LiteRT's own prefix, and the libraries' last words.
 _ERROR = re.compile(r"^(?:[EF]\d{4} [\d:.]+\s+\d+ [^\]]*\] |ERROR: (?:\[[^\]]*\] )?)(?P<text>.+)$")
+_NO_MEMORY = re.compile(
+    r"out of memory|OUT_OF_\w*MEMORY|bad_alloc|(?:fail\w*|cannot|unable) to allocate", re.IGNORECASE
+)
 _LAST_WORDS = re.compile(r"terminate called|what\(\)|Check failed|Assertion|Segmentation|Aborted")
 # What every start prints and nobody needs: plug-ins that are not there, libraries that come and go.
 _CHATTER = re.compile(
@@ -114,12 +118,18 @@ def errors(log: str) -> list[str]:
 
 def is_out_of_memory(log: str) -> bool:
     """Whether an error in the log tells of memory that was not there."""
-    return any(re.search(r"out of memory|allocat", text, re.IGNORECASE) for text in errors(log))
+    return any(_NO_MEMORY.search(text) for text in (*errors(log), *_dying_words(log)))
 
 
 def last_words(log: str, count: int = 3) -> str:
     """The errors in a log, or its last lines that are more than chatter, for an error message."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    telling = [line for line in lines if _LAST_WORDS.search(line) or not _CHATTER.match(line)]
-    shown = (errors(log) or telling or lines)[-count:]
+    telling = [line for line in lines if not _CHATTER.match(line)]
+    shown = ([*errors(log), *_dying_words(log)] or telling or lines)[-count:]
     return " | ".join(line[:_LINE_LENGTH] for line in shown) or "it logged nothing"
+
+
+def _dying_words(log: str) -> list[str]:
+    """What libraries print when they give up, where it is not marked as an error."""
+    lines = (line.strip() for line in log.splitlines())
+    return [line for line in lines if _LAST_WORDS.search(line) and not _ERROR.match(line)]
