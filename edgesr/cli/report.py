@@ -71,7 +71,7 @@ def _parity_table(parity: "BackendParity") -> Table:
     """How far a file is from PyTorch on every input, and a GPU from the CPU."""
     on_gpu = parity.device is not None
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("input", no_wrap=True, max_width=21, overflow="ellipsis")
+    table.add_column("input", no_wrap=True, max_width=16 if on_gpu else 22, overflow="ellipsis")
     for name in ("max abs", "levels", "p99.9", "PSNR dB", "residual", *(["to CPU"] * on_gpu)):
         table.add_column(name, justify="right", no_wrap=True)
     for row in parity.inputs:
