@@ -67,3 +67,14 @@ def vulkan_driver() -> Driver:
             pytest.fail(message)
         pytest.skip(message)
     return found[0]
+
+
+@pytest.fixture
+def slow_driver(vulkan_driver: Driver, monkeypatch: pytest.MonkeyPatch) -> Driver:
+    """SwiftShader, chosen for this test: its limits are known, and it can be caught at its work."""
+    found = [driver for driver in find_drivers() if "swiftshader" in str(driver).lower()]
+    if not found:
+        pytest.skip(f"needs SwiftShader, found {vulkan_driver.kind}")
+    for variable, value in found[0].variables.items():
+        monkeypatch.setenv(variable, value)
+    return found[0]

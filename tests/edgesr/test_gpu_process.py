@@ -1,0 +1,214 @@
+"""The accelerator's process: killed, stopped and hung here at its work, it ends in one line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import pytest
+
+from edgesr.errors import AcceleratorError
+from edgesr.gpu_process import GpuProcess
+from edgesr.vulkan import Driver
+from helpers.tflite_builder import sr_model
+
+#: Large enough for SwiftShader to compute seconds on it.
+SIDE = 768
+PICTURE = bytes(4 * 3 * SIDE * SIDE)
+LIMIT_S = 60.0
+
+
+@pytest.fixture
+def process(slow_driver: Driver) -> Generator[GpuProcess]:
+    started = GpuProcess(slow_driver.variables)
+    yield started
+    started.close()
+
+
+def compiled(process: GpuProcess) -> GpuProcess:
+    request = {"half": False, "output_shape": [1, 2 * SIDE, 2 * SIDE, 3]}
+    words = [json.dumps(request).encode(), sr_model(SIDE, SIDE)]
+    answer = json.loads(process.ask(words, LIMIT_S, "compiling m.tflite"))
+    assert answer == {"precision": "fp32", "accelerated": True}
+    return process
+
+
+def child_of(process: GpuProcess) -> int:
+    return process._child.pid
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+    return "State:\tZ" not in status  # a zombie that nobody asked for its status
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def later(action: Callable[[], object], seconds: float) -> threading.Timer:
+    timer = threading.Timer(seconds, action)
+    timer.start()
+    return timer
+
+
+DEATHS = {
+    signal.SIGSEGV: "was killed by SIGSEGV while running m.tflite; its last words: ",
+    signal.SIGABRT: "was killed by SIGABRT while running m.tflite; its last words: ",
+    signal.SIGKILL: "was killed by SIGKILL while running m.tflite, probably out of memory: "
+    "convert at a smaller --size; its last words: ",
+}
+
+
+@pytest.mark.parametrize("killer", DEATHS, ids=[killer.name for killer in DEATHS])
+def test_death_at_work_is_reported_with_the_last_words(
+    killer: signal.Signals, process: GpuProcess
+) -> None:
+    pid = child_of(compiled(process))
+    killing = later(lambda: os.kill(pid, killer), 0.3)
+    with pytest.raises(AcceleratorError) as caught:
+        process.ask([PICTURE], LIMIT_S, "running m.tflite")
+    killing.join()
+    message = str(caught.value)
+    assert DEATHS[killer] in message
+    assert "WebGPU" in message
+    assert len(message.splitlines()) == 1
+    assert not is_alive(pid)
+
+
+def test_a_child_that_is_dead_already_is_reported(process: GpuProcess) -> None:
+    os.kill(child_of(process), signal.SIGSEGV)
+    time.sleep(0.1)
+    with pytest.raises(AcceleratorError, match="was killed by SIGSEGV while compiling"):
+        process.ask([b"{}", bytes(10**7)], LIMIT_S, "compiling m.tflite")
+
+
+def test_work_beyond_the_time_limit_is_stopped(process: GpuProcess) -> None:
+    pid = child_of(compiled(process))
+    start = time.monotonic()
+    with pytest.raises(AcceleratorError, match=r"did not finish running m\.tflite within 0\.3 s"):
+        process.ask([PICTURE], 0.3, "running m.tflite")
+    assert time.monotonic() - start < 10
+    assert not is_alive(pid)
+
+
+@pytest.mark.parametrize("when", ["before", "while"])
+def test_a_child_that_hangs_is_stopped(when: str, process: GpuProcess) -> None:
+    """Stopped before, it does not even read: the picture is larger than what a pipe holds."""
+    pid = child_of(compiled(process))
+    stopping = later(lambda: os.kill(pid, signal.SIGSTOP), 0 if when == "before" else 0.2)
+    if when == "before":
+        stopping.join()
+    start = time.monotonic()
+    with pytest.raises(AcceleratorError, match=r"did not finish running m\.tflite within 0\.6 s"):
+        process.ask([PICTURE], 0.6, "running m.tflite")
+    stopping.join()
+    assert time.monotonic() - start < 10
+    assert not is_alive(pid)
+
+
+def test_an_error_in_the_child_is_told_by_its_last_line(process: GpuProcess) -> None:
+    with pytest.raises(AcceleratorError, match=r"ended with status 1 .*JSONDecodeError"):
+        process.ask([b"no request", b"", b""], LIMIT_S, "compiling m.tflite")
+
+
+def test_what_is_asked_after_the_end_is_refused(process: GpuProcess) -> None:
+    process.close()
+    with pytest.raises(AcceleratorError, match=r"ended before running m\.tflite; open the model"):
+        process.ask([PICTURE], LIMIT_S, "running m.tflite")
+
+
+def test_an_interrupted_question_is_never_answered_to_the_next(process: GpuProcess) -> None:
+    compiled(process)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    interrupting = later(lambda: os.kill(os.getpid(), signal.SIGINT), 0.2)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            process.ask([PICTURE], LIMIT_S, "running m.tflite")
+    finally:
+        interrupting.join()
+        signal.signal(signal.SIGINT, before)
+    assert not is_alive(child_of(process))
+
+
+def test_closing_leaves_nothing_behind(
+    slow_driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    before = descriptors()
+    process = compiled(GpuProcess(slow_driver.variables))
+    assert process.log
+    process.close()
+    process.close()
+    assert not is_alive(child_of(process))
+    assert process.log == ""
+    assert descriptors() == before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_that_cannot_be_started_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    before = descriptors()
+    with pytest.raises(AcceleratorError, match="does not start it: No such file or directory"):
+        GpuProcess({})
+    assert descriptors() == before
+
+
+def test_variables_are_set_in_the_child_alone(slow_driver: Driver) -> None:
+    before = dict(os.environ)
+    process = GpuProcess({**slow_driver.variables, "EDGESR_TEST": "here"})
+    try:
+        environment = Path(f"/proc/{child_of(process)}/environ").read_bytes().split(b"\0")
+    finally:
+        process.close()
+    assert b"EDGESR_TEST=here" in environment
+    assert dict(os.environ) == before
+
+
+def test_modules_in_the_working_folder_are_not_imported(
+    slow_driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "json.py").write_text("raise RuntimeError('imported from the working folder')")
+    monkeypatch.chdir(tmp_path)
+    process = GpuProcess(slow_driver.variables)
+    try:
+        compiled(process)
+    finally:
+        process.close()
+
+
+def test_a_parent_that_is_killed_takes_the_child_with_it(slow_driver: Driver) -> None:
+    code = (
+        "import sys, time; from edgesr.gpu_process import GpuProcess\n"
+        "print(GpuProcess({})._child.pid, flush=True); time.sleep(60)"
+    )
+    argv = [sys.executable, "-c", code]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, env=environment) as parent:
+        assert parent.stdout
+        child = int(parent.stdout.readline())
+        parent.kill()
+    deadline = time.monotonic() + 10
+    while is_alive(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_alive(child)
+
+
+def test_the_log_is_shown_on_request(
+    slow_driver: Driver,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("EDGESR_NATIVE_LOG", "1")
+    process = compiled(GpuProcess(slow_driver.variables))
+    process.close()
+    process.close()
+    assert capsys.readouterr().err.count("Selected adapter") == 2  # the probe's and the model's
