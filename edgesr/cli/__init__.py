@@ -15,6 +15,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "convert": ("edgesr.cli.convert", "Convert a checkpoint to a .tflite, proven equal to it."),
     "inspect": ("edgesr.cli.inspect", "Show what is in a .tflite and whether a GPU takes it."),
     "models": ("edgesr.cli.models", "List the networks that can be converted."),
+    "train": ("edgesr.cli.train", "Train a network by a recipe."),
     "upscale": ("edgesr.cli.upscale", "Upscale pictures with a .tflite."),
     "verify": ("edgesr.cli.verify", "Prove a .tflite equal to its PyTorch checkpoint."),
 }

@@ -1,0 +1,201 @@
+"""The folder of a training: what lies where, and whose it is."""
+
+import contextlib
+import fcntl
+import json
+import platform
+import subprocess
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from edgesr import __version__
+from edgesr.errors import OutputError
+from edgesr.files import atomic_outputs
+from edgesr.train.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a training keeps everything.
+
+    Attributes:
+        path: The folder.
+    """
+
+    path: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """What the training goes on from."""
+        return self.path / "checkpoint.pt"
+
+    @property
+    def model(self) -> Path:
+        """The averaged weights at the last measurement, plain (folded)."""
+        return self.path / "model.safetensors"
+
+    @property
+    def training_form(self) -> Path:
+        """The same in training form."""
+        return self.path / "model-training.safetensors"
+
+    @property
+    def best(self) -> Path:
+        """The averaged weights that measured best, plain (folded)."""
+        return self.path / "best.safetensors"
+
+    @property
+    def log(self) -> Path:
+        """Loss, rate and PSNR as CSV."""
+        return self.path / "log.csv"
+
+    @property
+    def curve(self) -> Path:
+        """The log as a picture."""
+        return self.path / "curve.png"
+
+    @property
+    def recipe(self) -> Path:
+        """The recipe as it was used."""
+        return self.path / "recipe.toml"
+
+    @property
+    def record(self) -> Path:
+        """Versions, machine, data, timing, results."""
+        return self.path / "run.json"
+
+    def check_use(self, *, resume: bool) -> None:
+        """Refuse a folder whose content would be overwritten.
+
+        Raises:
+            OutputError: A training lies there and is not to be resumed, or files of its names lie
+                there without one.
+        """
+        if self.checkpoint.exists():
+            if not resume:
+                raise OutputError(
+                    f"{self.path} holds a training; pass --resume to go on with it, or name "
+                    "another folder"
+                )
+            return
+        own = (self.model, self.training_form, self.best, self.log, self.curve, self.recipe)
+        for file in (*own, self.record):
+            if file.exists():
+                raise OutputError(
+                    f"{file} exists but no {self.checkpoint.name} to go on from; name another "
+                    "folder or move it away"
+                )
+
+    @contextlib.contextmanager
+    def locked(self) -> Generator[None]:
+        """Make the folder, keep other trainings out of it, and clear what a killed one left.
+
+        Raises:
+            OutputError: Another training is at work there, or it cannot be written to.
+        """
+        lock = self.path / ".lock"
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = lock.open("wb")
+        except OSError as error:
+            raise OutputError(f"cannot write {lock}: {error.strerror or error}") from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise OutputError(
+                    f"another training is at work in {self.path}; wait for it or name another "
+                    "folder"
+                ) from error
+            # Temporary files and second names of `atomic_outputs`, left by a process that was
+            # killed between making and removing them. Its number may be this one's.
+            for pattern in (".*.part.*", ".*.old.*"):
+                for left in self.path.glob(pattern):
+                    left.unlink(missing_ok=True)
+            yield
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a text file, whole or not at all.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    with atomic_outputs([path], overwrite=True) as (temporary,):
+        temporary.write_text(text, "utf-8")
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Replace a JSON file, whole or not at all.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def as_toml(recipe: Recipe) -> str:
+    """A recipe as text that `parse_recipe` reads back to an equal one."""
+    content = recipe.model_dump(mode="json", exclude_none=True)
+    stages, optimizer = content.pop("stages"), content.pop("optimizer")
+    parts = [_lines(content), "[optimizer]\n" + _lines(optimizer)]
+    for stage in stages:
+        schedule = stage.pop("schedule")
+        parts.append("[[stages]]\n" + _lines(stage))
+        parts.append("[stages.schedule]\n" + _lines(schedule))
+    return "\n".join(parts)
+
+
+def _lines(table: Mapping[str, Any]) -> str:
+    # JSON's strings, numbers, booleans and lists of these are TOML's; DEL alone is not allowed raw.
+    texts = {key: json.dumps(value).replace("\x7f", "\\u007f") for key, value in table.items()}
+    return "".join(f"{key} = {text}\n" for key, text in texts.items())
+
+
+def machine() -> dict[str, Any]:
+    """What computes: processor, system, GPU and versions."""
+    import numpy as np
+    import torch
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "processor": _processor(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "gpu": gpu,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "edgesr": __version__,
+        "commit": commit(),
+    }
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or "unknown"
+
+
+@cache
+def commit() -> str:
+    """The commit of the code, with `-dirty` where files differ from it; else "unknown"."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    folder = Path(__file__).parent
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    # An installed copy may lie inside somebody else's repository, which then ignores it.
+    tracked = subprocess.run(
+        ["git", "ls-files", "--error-unmatch", Path(__file__).name],
+        cwd=folder,
+        capture_output=True,
+    )
+    if done.returncode or tracked.returncode:
+        return "unknown"
+    return done.stdout.strip()

@@ -1,0 +1,335 @@
+"""The training loop: steps, measurements, checkpoints.
+
+What a step computes follows from the recipe, the pictures and the number of the step alone; hence
+a training that was stopped, or killed, ends as one that was not.
+"""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgesr.errors import EdgeSRError
+from edgesr.registry import ArchSpec, build
+from edgesr.reparam import fold
+from edgesr.train import state as checkpoint
+from edgesr.train.batches import batches
+from edgesr.train.data import PatchSampler, PictureStore
+from edgesr.train.distributed import Processes
+from edgesr.train.ema import Ema
+from edgesr.train.export import write_weights
+from edgesr.train.folder import RunFolder, as_toml, write_text
+from edgesr.train.log import Log, Row, draw_curve
+from edgesr.train.losses import loss_function
+from edgesr.train.pictures import Pair
+from edgesr.train.recipe import Adam, Position, Recipe, Stage
+from edgesr.train.schedule import learning_rate
+from edgesr.train.state import State
+from edgesr.train.validate import mean_psnr
+
+# Processes ask each other whether to stop only so often: asking waits for the slowest.
+_STOP_EVERY = 10
+
+
+class DivergedError(EdgeSRError):
+    """The loss is no longer a number."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a training is.
+
+    Attributes:
+        step: Steps done.
+        steps: Steps in all.
+        loss: Mean since the last row of the log, in the network's value range.
+        psnr_db: The last measurement, if there was one since this process began.
+        best_db: The best one.
+        measured: Whether this very step was measured.
+        steps_per_second: Since the last row of the log, measurements left out.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    psnr_db: float | None
+    best_db: float | None
+    measured: bool
+    steps_per_second: float
+
+
+@dataclass(frozen=True)
+class Loop:
+    """What a training works with; `state` alone changes.
+
+    Attributes:
+        recipe: What to do.
+        spec: The network.
+        store: The training pictures.
+        validation: The pictures to measure on.
+        folder: Where everything is written.
+        identity: What a checkpoint must have been made of.
+        device: What computes.
+        group: The processes that train together.
+        state: The training.
+        report: Told how far it is.
+        should_stop: Asked between steps.
+    """
+
+    recipe: Recipe
+    spec: ArchSpec
+    store: PictureStore
+    validation: Sequence[Pair]
+    folder: RunFolder
+    identity: dict[str, Any]
+    device: torch.device
+    group: Processes
+    state: State
+    bicubic_db: float
+    facts: dict[str, Any]
+    report: Callable[[Status], None]
+    should_stop: Callable[[], bool]
+
+    def run(self) -> bool:
+        """Train to the end, or until told to stop.
+
+        Returns:
+            Whether the end was reached.
+
+        Raises:
+            DivergedError: The loss is no longer finite; the last checkpoint is from before.
+            OutputError: Something cannot be written.
+        """
+        if self.state.step == 0:
+            # The checkpoint comes first: by it the folder is known as this training's.
+            self._save()
+            if self.group.first:
+                write_text(self.folder.recipe, as_toml(self.recipe))
+        log = Log(self.folder.log, self.state.step) if self.group.first else None
+        net = self.group.wrapped(self.state.net.train())
+        while self.state.step < self.recipe.steps:
+            if not self._run_stage(net, log):
+                return False
+        self._export()
+        if log:
+            draw_curve(self.folder.curve, log.rows, self.bicubic_db)
+        return True
+
+    def _run_stage(self, net: nn.Module, log: Log | None) -> bool:
+        """The steps that are left of the present stage; whether all were done."""
+        state, begun = self.state, self.state.step
+        stage, done = self.recipe.at(begun)
+        if done == 0:
+            state.optimizer = new_optimizer(state.net, self.recipe.optimizer, stage)
+        sampler = PatchSampler(
+            self.store,
+            lr_patch=stage.lr_patch,
+            batch=stage.batch,
+            seed=self.recipe.seed,
+            skip_small=True,
+        )
+        rows = self.group.rows(stage.batch)
+        steps = range(begun, begun + stage.steps - done)
+        clock = _Clock(begun)
+        step_fn = self._step_function(net, stage, rows)
+        with contextlib.closing(
+            batches(sampler, steps, rows, self.spec.value_range, str(self.device))
+        ) as drawn:
+            for step, (lr_nchw, hr_nchw) in zip(steps, drawn, strict=True):
+                step_fn(lr_nchw, hr_nchw, Position(stage, step - begun + done))
+                state.step = step + 1
+                self._between_steps(log, clock)
+                if state.step < self.recipe.steps and self._told_to_stop():
+                    self._spend(clock)
+                    self._save()
+                    return False
+        return True
+
+    def _step_function(
+        self, net: nn.Module, stage: Stage, rows: slice
+    ) -> Callable[[Tensor, Tensor, Position], None]:
+        recipe, state = self.recipe, self.state
+        loss_of = loss_function(stage.loss, self.spec.value_range)
+        # This process's rows weigh as they do in the whole batch. Gradients are averaged over the
+        # processes, hence the factor.
+        share = (rows.stop - rows.start) / stage.batch
+        factor = share * self.group.count
+        half = self.device.type == "cuda" and recipe.precision == "bfloat16"
+        parameters = list(state.net.parameters())
+
+        def step(lr_nchw: Tensor, hr_nchw: Tensor, position: Position) -> None:
+            for group in state.optimizer.param_groups:
+                group["lr"] = learning_rate(stage, position.step)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+                upscaled_nchw = net(lr_nchw)
+            loss = loss_of(upscaled_nchw.float(), hr_nchw)
+            state.optimizer.zero_grad(set_to_none=True)
+            (loss * factor if factor != 1 else loss).backward()
+            if recipe.gradient_clip is not None:
+                nn.utils.clip_grad_norm_(parameters, recipe.gradient_clip)
+            state.optimizer.step()
+            state.ema.update(state.step)
+            state.loss_sum += loss.detach() * share
+            state.loss_count += 1
+
+        return step
+
+    def _between_steps(self, log: Log | None, clock: "_Clock") -> None:
+        """Log, measure and save, where it is time for it."""
+        recipe, state = self.recipe, self.state
+        last = state.step == recipe.steps
+        measure = last or state.step % recipe.validate_every == 0
+        if measure or state.step % recipe.log_every == 0:
+            loss = float(self.group.total(state.loss_sum)) / state.loss_count
+            if not math.isfinite(loss):
+                raise DivergedError(
+                    f"the loss is {loss} after step {state.step}; the last checkpoint is from "
+                    "before: lower the rate, or set gradient_clip"
+                )
+            speed = clock.steps_per_second(state.step)
+            psnr = self._measure() if measure and self.group.first else None
+            self._spend(clock)
+            self._log(log, loss, psnr, speed)
+            state.loss_sum.zero_()
+            state.loss_count = 0
+            clock.start(state.step)
+        if last or state.step % recipe.checkpoint_every == 0:
+            self._spend(clock)
+            self._save()
+
+    def _spend(self, clock: "_Clock") -> None:
+        self.state.seconds += clock.spent()
+
+    def _measure(self) -> float:
+        """Validate the averaged weights, keep them if they are the best, write them."""
+        state = self.state
+        plain = channels_last(fold(state.ema.net))
+        psnr = mean_psnr(
+            plain, self.validation, self.spec.scale, self.spec.value_range, self.device
+        )
+        if state.best_psnr is None or psnr > state.best_psnr:
+            state.best_psnr, state.best_step = psnr, state.step
+            state.best = {
+                name: tensor.detach().to("cpu", copy=True)
+                for name, tensor in state.ema.net.state_dict().items()
+            }
+        return psnr
+
+    def _log(self, log: Log | None, loss: float, psnr: float | None, speed: float) -> None:
+        state = self.state
+        if log is None:
+            return
+        stage, done = self.recipe.at(state.step - 1)
+        log.add(Row(state.step, learning_rate(stage, done), loss, psnr, state.seconds))
+        if psnr is not None:
+            self._export()
+            draw_curve(self.folder.curve, log.rows, self.bicubic_db)
+        last = next((row.psnr_y_db for row in reversed(log.rows) if row.psnr_y_db), None)
+        self.report(
+            Status(
+                state.step, self.recipe.steps, loss, last, state.best_psnr, psnr is not None, speed
+            )
+        )
+
+    def _export(self) -> None:
+        """Write the averaged weights, the present and the best ones."""
+        if not self.group.first or not self.state.best:
+            return
+        ema = self.state.ema.net
+        facts = self.facts | {"step": self.state.step}
+        outputs = [(self.folder.model, fold(ema))]
+        if self.recipe.training_form and self.spec.has_training_form:
+            outputs.append((self.folder.training_form, ema))
+        write_weights(outputs, facts, overwrite=True)
+        best = build_net(self.recipe, self.spec)
+        best.load_state_dict(self.state.best)
+        facts = self.facts | {"step": self.state.best_step, "psnr_y_db": self.state.best_psnr}
+        write_weights([(self.folder.best, fold(best))], facts, overwrite=True)
+
+    def _told_to_stop(self) -> bool:
+        if self.group.count == 1:
+            return self.should_stop()
+        if self.state.step % _STOP_EVERY:
+            return False
+        own = torch.tensor(float(self.should_stop()), device=self.device)
+        return bool(self.group.total(own) > 0)
+
+    def _save(self) -> None:
+        """Write a checkpoint; every process takes part."""
+        random = self.group.gathered(checkpoint.random_state(self.device))
+        loss_sum = self.group.total(self.state.loss_sum)
+        if self.group.first:
+            checkpoint.save(self.folder.checkpoint, self.state, self.identity, random, loss_sum)
+        self.group.wait()
+
+
+class _Clock:
+    """Time and steps since the last row of the log."""
+
+    def __init__(self, step: int) -> None:
+        self._spent_from = time.perf_counter()
+        self.start(step)
+
+    def start(self, step: int) -> None:
+        """Count speed from here."""
+        self._step, self._from = step, time.perf_counter()
+
+    def steps_per_second(self, step: int) -> float:
+        """Steps since `start`, per second."""
+        return (step - self._step) / max(time.perf_counter() - self._from, 1e-9)
+
+    def spent(self) -> float:
+        """Seconds since this was last asked."""
+        now = time.perf_counter()
+        seconds, self._spent_from = now - self._spent_from, now
+        return seconds
+
+
+def build_net(recipe: Recipe, spec: ArchSpec) -> nn.Module:
+    """The network in the form that a recipe trains, with random weights."""
+    return build(spec, training_form=recipe.training_form and spec.has_training_form)
+
+
+def channels_last(net: nn.Module) -> nn.Module:
+    """The network with its weights laid out as its pictures are: faster on CPUs and GPUs alike."""
+    # torch's types leave this argument out.
+    return net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+
+def new_optimizer(net: nn.Module, constants: Adam, stage: Stage) -> torch.optim.Adam:
+    """Adam for a stage; one kernel for all weights rather than a dozen for each."""
+    return torch.optim.Adam(
+        net.parameters(),
+        lr=learning_rate(stage, 0),
+        betas=constants.betas,
+        eps=constants.eps,
+        fused=True,
+    )
+
+
+def new_state(recipe: Recipe, spec: ArchSpec, device: torch.device) -> State:
+    """A training at its beginning. Draws the first weights from torch's random generator."""
+    net = channels_last(build_net(recipe, spec).to(device))
+    optimizer = new_optimizer(net, recipe.optimizer, recipe.stages[0])
+    loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+    return State(net, Ema(net, recipe.ema_decay), optimizer, loss_sum)
+
+
+@contextlib.contextmanager
+def numerics(recipe: Recipe, device: torch.device) -> Generator[None]:
+    """How CUDA convolves: by the same algorithms every time, in the recipe's precision."""
+    if device.type != "cuda":
+        yield
+        return
+    with torch.backends.cudnn.flags(
+        enabled=True,
+        benchmark=False,
+        deterministic=True,
+        allow_tf32=recipe.precision != "float32",
+    ):
+        yield

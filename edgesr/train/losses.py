@@ -1,0 +1,44 @@
+"""Losses by name: how far an upscaled batch is from the original one."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from edgesr.train.recipe import LossName
+
+#: Of upscaled and original, N x 3 x H x W in the network's value range: a scalar.
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+# In units of the value range: a tenth of a grey level, and ten of them.
+_CHARBONNIER_EPSILON = 1 / 2550
+_HUBER_DELTA = 10 / 255
+
+
+def loss_function(name: LossName, value_range: float) -> Loss:
+    """The loss of that name, its mean over all values, in the network's own value range.
+
+    `charbonnier` is sqrt(d^2 + e^2) with e a tenth of a grey level, after Lai et al., "Deep
+    Laplacian Pyramid Networks for Fast and Accurate Super-Resolution", CVPR 2017. `huber` is
+    quadratic below ten grey levels and linear above, divided by ten grey levels so that its slope
+    there is that of L1.
+
+    Args:
+        name: As a recipe has it.
+        value_range: The network's values lie in [0, value_range].
+    """
+    epsilon, delta = _CHARBONNIER_EPSILON * value_range, _HUBER_DELTA * value_range
+
+    def charbonnier(upscaled_nchw: Tensor, hr_nchw: Tensor) -> Tensor:
+        return ((upscaled_nchw - hr_nchw).square() + epsilon**2).sqrt().mean()
+
+    def huber(upscaled_nchw: Tensor, hr_nchw: Tensor) -> Tensor:
+        return F.huber_loss(upscaled_nchw, hr_nchw, delta=delta) / delta
+
+    losses: dict[LossName, Loss] = {
+        "l1": F.l1_loss,
+        "l2": F.mse_loss,
+        "charbonnier": charbonnier,
+        "huber": huber,
+    }
+    return losses[name]

@@ -1,0 +1,277 @@
+"""Recipes: everything that decides what a training computes, as a TOML file.
+
+Two runs of one recipe on the same pictures are one training; a checkpoint of another recipe is
+refused. What does not change the result (device, threads, folders) is no part of a recipe.
+Importing this module imports no torch.
+"""
+
+import itertools
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
+
+from edgesr.errors import EdgeSRError
+from edgesr.registry import ArchSpec, find_spec
+
+LossName = Literal["l1", "l2", "charbonnier", "huber"]
+#: What convolutions compute in on CUDA; a CPU always computes in float32.
+Precision = Literal["float32", "tf32", "bfloat16"]
+
+_Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class RecipeError(EdgeSRError):
+    """A recipe is unknown, unreadable, or says something that is not allowed."""
+
+
+class _Strict(BaseModel):
+    """Unknown keys are errors: a misspelt one would silently train something else."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Cosine(_Strict):
+    """Half a cosine wave from `rate` down to `final_rate` over the stage.
+
+    Attributes:
+        rate: The highest learning rate.
+        final_rate: The lowest, at the end of the stage.
+        warm_up: Steps in which the rate rises from near zero, in equal parts.
+    """
+
+    kind: Literal["cosine"]
+    rate: PositiveFloat
+    final_rate: NonNegativeFloat = 0.0
+    warm_up: NonNegativeInt = 0
+
+
+class Halving(_Strict):
+    """`rate`, halved after every `every` steps of the stage.
+
+    Attributes:
+        rate: The first learning rate.
+        every: Steps between halvings.
+        warm_up: Steps in which the rate rises from near zero, in equal parts.
+    """
+
+    kind: Literal["halving"]
+    rate: PositiveFloat
+    every: PositiveInt
+    warm_up: NonNegativeInt = 0
+
+
+class Adam(_Strict):
+    """Adam as Kingma and Ba give it ("Adam: A Method for Stochastic Optimization", ICLR 2015).
+
+    Attributes:
+        betas: Decay of the two moments.
+        eps: Summand of the denominator.
+    """
+
+    betas: tuple[_Share, _Share] = (0.9, 0.999)
+    eps: PositiveFloat = 1e-8
+
+
+class Stage(_Strict):
+    """A part of a training; each begins with a new optimiser, as a fine-tuning does.
+
+    Attributes:
+        steps: Batches.
+        lr_patch: Side of the square LR patches, in pixels.
+        batch: Patches per step, over all processes.
+        loss: Name of the loss; its mean over all values.
+        schedule: The learning rate over the steps of this stage.
+    """
+
+    steps: PositiveInt
+    lr_patch: Annotated[int, Field(ge=4)]
+    batch: PositiveInt
+    loss: LossName = "l1"
+    schedule: Annotated[Cosine | Halving, Field(discriminator="kind")]
+
+
+class Recipe(_Strict):
+    """What to train and how.
+
+    Attributes:
+        description: One line for people.
+        model: The network's name or alias.
+        scale: Its upscaling factor.
+        training_form: Whether the form that folds is trained, where the network has one.
+        seed: Of the first weights and of the patches.
+        precision: What convolutions compute in on CUDA; CPUs compute in float32.
+        ema_decay: Decay per step of the averaged weights, which are what is validated and saved.
+        gradient_clip: Largest L2 norm of all gradients together; None: any.
+        optimizer: Adam's constants.
+        stages: One after the other.
+        log_every: Steps between rows of the log.
+        validate_every: Steps between measurements on the validation pictures.
+        checkpoint_every: Steps between checkpoints; at most so many are lost.
+    """
+
+    description: str
+    model: str
+    scale: PositiveInt
+    training_form: bool = True
+    seed: NonNegativeInt = 0
+    precision: Precision = "float32"
+    ema_decay: _Share = 0.999
+    gradient_clip: PositiveFloat | None = None
+    optimizer: Adam = Adam()
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+    log_every: PositiveInt = 100
+    validate_every: PositiveInt = 5000
+    checkpoint_every: PositiveInt = 1000
+
+    @property
+    def steps(self) -> int:
+        """Steps of all stages together."""
+        return sum(stage.steps for stage in self.stages)
+
+    @property
+    def spec(self) -> ArchSpec:
+        """The network.
+
+        Raises:
+            ArchitectureError: No network has that name at that scale.
+        """
+        return find_spec(self.model, self.scale)
+
+    def at(self, step: int) -> "Position":
+        """Where in the stages a step lies; steps count from 0."""
+        ends = list(itertools.accumulate(stage.steps for stage in self.stages))
+        index = next((i for i, end in enumerate(ends) if step < end), len(ends) - 1)
+        stage = self.stages[index]
+        return Position(stage, step - (ends[index] - stage.steps))
+
+    def in_steps(self, steps: int) -> "Recipe":
+        """The same recipe in so many steps: every stage and schedule in proportion.
+
+        Raises:
+            RecipeError: There are more stages than steps.
+        """
+        if steps < len(self.stages):
+            raise RecipeError(f"got {steps} steps, allowed {len(self.stages)} or more: one a stage")
+        share = steps / self.steps
+        ends = itertools.accumulate(stage.steps for stage in self.stages)
+        # The ends are rounded, not the lengths, so that the lengths add up.
+        cuts = [0, *(round(end * share) for end in ends)]
+        stages = tuple(
+            _scaled(stage, max(1, end - start), share)
+            for stage, (start, end) in zip(self.stages, itertools.pairwise(cuts), strict=True)
+        )
+        return self.model_copy(update={"stages": stages})
+
+
+class Position(NamedTuple):
+    """A step's place.
+
+    Attributes:
+        stage: The stage it belongs to.
+        step: Its number in the stage, from 0.
+    """
+
+    stage: Stage
+    step: int
+
+
+def _scaled(stage: Stage, steps: int, share: float) -> Stage:
+    schedule = stage.schedule
+    changes: dict[str, int] = {"warm_up": round(schedule.warm_up * share)}
+    if isinstance(schedule, Halving):
+        changes["every"] = max(1, round(schedule.every * share))
+    return stage.model_copy(
+        update={"steps": steps, "schedule": schedule.model_copy(update=changes)}
+    )
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with edgesr."""
+    folder = resources.files("edgesr.train") / "recipes"
+    return sorted(
+        file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml")
+    )
+
+
+def load_recipe(name_or_file: str) -> Recipe:
+    """Read a recipe that comes with edgesr, by its name, or one of the user's own, by its path.
+
+    Raises:
+        RecipeError: There is no such recipe, or it holds what is not allowed; the message names
+            the file and the key.
+    """
+    if name_or_file in recipe_names():
+        file = resources.files("edgesr.train") / "recipes" / f"{name_or_file}.toml"
+        return parse_recipe(file.read_text("utf-8"), str(file))
+    path = Path(name_or_file)
+    if path.suffix != ".toml":
+        raise RecipeError(
+            f"unknown recipe {name_or_file!r}, allowed: {', '.join(recipe_names())}, or a file "
+            "ending in .toml"
+        )
+    try:
+        return parse_recipe(path.read_text("utf-8"), name_or_file)
+    except OSError as error:
+        raise RecipeError(f"cannot read recipe {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"recipe {path} is no text in UTF-8; write it as TOML") from error
+
+
+def parse_recipe(text: str, source: str) -> Recipe:
+    """Check the text of a recipe.
+
+    Args:
+        text: TOML.
+        source: The file it comes from, for messages.
+
+    Raises:
+        RecipeError: It is not TOML, or a key is missing, unknown or of a value not allowed.
+    """
+    try:
+        recipe = Recipe.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"recipe {source} is not TOML: {error}") from error
+    except ValidationError as error:
+        problems = "; ".join(_problem(detail) for detail in error.errors())
+        raise RecipeError(f"recipe {source}: {problems}") from error
+    for number, stage in enumerate(recipe.stages, 1):
+        if stage.schedule.warm_up >= stage.steps:
+            raise RecipeError(
+                f"recipe {source}: stages.{number}.schedule.warm_up: got {stage.schedule.warm_up}, "
+                f"allowed less than the stage's {stage.steps} steps"
+            )
+    return recipe
+
+
+def _problem(detail: Mapping[str, Any]) -> str:
+    """One line for one of pydantic's errors: the key, what it holds, what is wrong with that."""
+    # The kind of a schedule appears in the location, although no such key stands in the file;
+    # stages are counted from 1, as people count.
+    parts = [
+        str(part + 1) if isinstance(part, int) else part
+        for part in detail["loc"]
+        if part not in ("cosine", "halving")
+    ]
+    key = ".".join(parts)
+    match detail["type"]:
+        case "extra_forbidden":
+            return f"{key}: unknown key; take it out or correct its name"
+        case "missing":
+            return f"{key}: missing; add it"
+        case _:
+            value = detail["input"]
+            shown = "" if isinstance(value, Mapping | list) else f"got {value!r}: "
+            return f"{key}: {shown}{detail['msg']}"

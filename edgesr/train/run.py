@@ -1,0 +1,264 @@
+"""A training from folders to weights: data, resumption, processes, the record of it."""
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from edgesr.download import cache_folder
+from edgesr.errors import EdgeSRError, PictureError
+from edgesr.progress import ProgressCallback, silent
+from edgesr.runtime import available_threads
+from edgesr.train import state as checkpoint
+from edgesr.train.data import PictureStore, prepare
+from edgesr.train.distributed import Processes, processes
+from edgesr.train.folder import RunFolder, commit, machine, write_json
+from edgesr.train.loop import Loop, Status, new_state, numerics
+from edgesr.train.pictures import Pair, validation_pairs
+from edgesr.train.recipe import Recipe
+from edgesr.train.state import State
+from edgesr.train.validate import bicubic_psnr
+
+# Without a folder of validation pictures, so many training pictures are kept from training: one in
+# ten, but no more than eight.
+_HELD_OUT_SHARE = 10
+_HELD_OUT_MOST = 8
+
+
+class DeviceError(EdgeSRError):
+    """The device that was asked for is not there."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a training finds and leaves things, and what it runs on: none of it changes the result.
+
+    Attributes:
+        data: Folders of training pictures.
+        output: The folder it fills.
+        validation: Folder of validation pictures; None: some training pictures are kept aside.
+        cache: Where decoded pictures are kept; None: the user's cache.
+        device: "auto" takes a CUDA GPU where there is one.
+        threads: CPU threads; None: all, or as many as the training had that is resumed.
+    """
+
+    data: tuple[Path, ...]
+    output: Path
+    validation: Path | None = None
+    cache: Path | None = None
+    device: str = "auto"
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training came to.
+
+    Attributes:
+        finished: Whether it reached its end; else it was told to stop.
+        step: Steps done.
+        steps: Steps in all.
+        psnr_db: Of the best averaged weights; None before the first measurement.
+        best_step: When these were had.
+        bicubic_db: Of bicubic upscaling on the same pictures.
+        seconds: Time spent training and validating, over all resumptions.
+        folder: Where everything lies.
+    """
+
+    finished: bool
+    step: int
+    steps: int
+    psnr_db: float | None
+    best_step: int
+    bicubic_db: float
+    seconds: float
+    folder: Path
+
+
+def train(
+    recipe: Recipe,
+    places: Places,
+    *,
+    resume: bool = False,
+    progress: ProgressCallback = silent,
+    report: Callable[[Status], None] = lambda status: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Train a network, from its beginning or from where the folder's checkpoint stands.
+
+    Under `torchrun` every process calls this; the first one writes. It draws from torch's random
+    generators, but leaves them as they were.
+
+    Args:
+        recipe: What to do.
+        places: Where.
+        resume: Whether a training that lies in the output folder is to go on.
+        progress: Told how far the pictures are decoded.
+        report: Told how far the training is, at every row of the log.
+        should_stop: Asked between steps; then a checkpoint is written, and that is all.
+
+    Raises:
+        ArchitectureError: The recipe's network does not exist.
+        DeviceError: There is no such device.
+        DivergedError: The loss is no longer finite.
+        OutputError: The folder holds something else or cannot be written.
+        PictureError: The pictures cannot be used.
+        ResumeError: The folder holds another training.
+    """
+    device_type = _device_type(places.device)
+    threads_before = torch.get_num_threads()
+    with contextlib.ExitStack() as stack:
+        stack.callback(torch.set_num_threads, threads_before)
+        group = stack.enter_context(processes(device_type))
+        device = torch.device(f"cuda:{group.local_rank}" if device_type == "cuda" else "cpu")
+        stack.enter_context(torch.random.fork_rng())
+        stack.enter_context(numerics(recipe, device))
+        folder = RunFolder(places.output)
+        if group.first:
+            folder.check_use(resume=resume)
+            stack.enter_context(folder.locked())
+        loop = _set_up(recipe, places, folder, device, group, progress)
+        loop = replace(loop, report=report, should_stop=should_stop)
+        finished = loop.run()
+        return _finish(loop, finished=finished)
+
+
+def _set_up(
+    recipe: Recipe,
+    places: Places,
+    folder: RunFolder,
+    device: torch.device,
+    group: Processes,
+    progress: ProgressCallback,
+) -> Loop:
+    """Everything before the first step."""
+    spec = recipe.spec
+    store = prepare(
+        places.data, spec.scale, places.cache or cache_folder() / "train", progress=progress
+    )
+    store, validation = _validation(store, places.validation)
+    data = {"training": data_digest(store), "validation": _pairs_digest(validation)}
+    identity = {"recipe": recipe.model_dump(mode="json"), "network": spec.name, "data": data}
+    saved = group.from_first(
+        checkpoint.load(folder.checkpoint) if group.first and folder.checkpoint.exists() else None
+    )
+    if saved:
+        checkpoint.check_identity(folder.checkpoint, saved["identity"], identity)
+    _set_threads(places.threads, saved, group)
+    torch.manual_seed(recipe.seed)
+    state = new_state(recipe, spec, device)
+    if saved:
+        _restore(state, saved, group, device)
+    facts = {
+        "model": spec.name,
+        "scale": spec.scale,
+        "recipe": recipe.model_dump(mode="json"),
+        "data": data,
+        "commit": commit(),
+    }
+    return Loop(
+        recipe, spec, store, validation, folder, identity, device, group, state,
+        bicubic_psnr(validation, spec.scale), facts, lambda status: None, lambda: False,
+    )  # fmt: skip
+
+
+def _device_type(asked: str) -> str:
+    there = torch.cuda.is_available()
+    if asked == "cuda" and not there:
+        raise DeviceError("got --device cuda, but torch sees no CUDA GPU; use cpu or auto")
+    return "cuda" if asked != "cpu" and there else "cpu"
+
+
+def _set_threads(asked: int | None, saved: Mapping[str, Any] | None, group: Processes) -> None:
+    # torchrun gives each of several processes its share already.
+    default = available_threads() if group.count == 1 else torch.get_num_threads()
+    torch.set_num_threads(asked or (saved["threads"] if saved else default))
+
+
+def _restore(
+    state: State, saved: Mapping[str, Any], group: Processes, device: torch.device
+) -> None:
+    checkpoint.restore(state, saved, first=group.first)
+    # With more processes than before, the new ones go on from the first one's state.
+    states: Sequence[Mapping[str, torch.Tensor]] = saved["random"]
+    checkpoint.set_random_state(states[min(group.rank, len(states) - 1)], device)
+
+
+def _validation(store: PictureStore, folder: Path | None) -> tuple[PictureStore, list[Pair]]:
+    """The pictures to train on and those to measure on."""
+    if folder is not None:
+        return store, validation_pairs(folder, store.scale)
+    return hold_out(store, min(_HELD_OUT_MOST, len(store) // _HELD_OUT_SHARE))
+
+
+def hold_out(store: PictureStore, count: int) -> tuple[PictureStore, list[Pair]]:
+    """Keep the last pictures from training, to measure on.
+
+    Raises:
+        PictureError: The store is too small to spare any.
+    """
+    if count < 1:
+        raise PictureError(
+            f"got {len(store)} training pictures, allowed {_HELD_OUT_SHARE} and more where one in "
+            f"{_HELD_OUT_SHARE} is to be measured on; give more, or --val a folder to measure on"
+        )
+    kept = len(store) - count
+    held = [Pair(store.files[i].stem, store.lr(i), store.hr(i)) for i in range(kept, len(store))]
+    end = sum(store.lr(i).size + store.hr(i).size for i in range(kept))
+    shorter = PictureStore(
+        store.scale, store.files[:kept], store.lr_sizes[:kept], store.pixels_u8[:end]
+    )
+    return shorter, held
+
+
+def data_digest(store: PictureStore) -> str:
+    """SHA-256 of all sizes and pixels: two stores of one digest give the same patches."""
+    digest = hashlib.sha256(np.ascontiguousarray(store.lr_sizes, "<i8").tobytes())
+    digest.update(store.pixels_u8.data)
+    return digest.hexdigest()
+
+
+def _pairs_digest(pairs: Sequence[Pair]) -> str:
+    digest = hashlib.sha256()
+    for pair in pairs:
+        for picture in (pair.lr_hwc_u8, pair.hr_hwc_u8):
+            digest.update(np.array(picture.shape, "<i8").tobytes())
+            digest.update(np.ascontiguousarray(picture).tobytes())
+    return digest.hexdigest()
+
+
+def _finish(loop: Loop, *, finished: bool) -> Outcome:
+    state = loop.state
+    outcome = Outcome(
+        finished=finished,
+        step=state.step,
+        steps=loop.recipe.steps,
+        psnr_db=state.best_psnr,
+        best_step=state.best_step,
+        bicubic_db=loop.bicubic_db,
+        seconds=round(state.seconds, 1),
+        folder=loop.folder.path,
+    )
+    if loop.group.first:
+        write_json(loop.folder.record, _record(loop, outcome))
+    return outcome
+
+
+def _record(loop: Loop, outcome: Outcome) -> dict[str, Any]:
+    """What `run.json` says."""
+    result = asdict(outcome)
+    del result["folder"]
+    return loop.facts | {
+        "result": result,
+        "training_pictures": len(loop.store),
+        "validation_pictures": [pair.name for pair in loop.validation],
+        "device": loop.device.type,
+        "processes": loop.group.count,
+        "threads": torch.get_num_threads(),
+        "machine": machine(),
+    }
