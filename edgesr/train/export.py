@@ -38,7 +38,8 @@ def write_weights(
                 name: tensor.detach().cpu().contiguous()
                 for name, tensor in net.state_dict().items()
             }
-            safetensors.torch.save_file(weights, path, metadata)
+            # Not save_file, which makes a file that nobody else may read.
+            path.write_bytes(safetensors.torch.save(weights, metadata))
 
 
 def read_facts(path: Path) -> dict[str, Any]:

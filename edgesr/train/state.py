@@ -20,8 +20,11 @@ from edgesr.files import atomic_outputs
 from edgesr.train.ema import Ema
 
 _FORMAT = 1
+# The names of the weights are those under which `edgesr.checkpoints` looks for them: the averaged
+# ones of a training can be folded and converted straight from its checkpoint.
+_NET, _EMA = "params", "params_ema"
 _KEYS = {
-    "format", "identity", "step", "net", "ema", "optimizer", "random", "loss_sum", "loss_count",
+    "format", "identity", "step", _NET, _EMA, "optimizer", "random", "loss_sum", "loss_count",
     "best_psnr", "best_step", "best", "seconds", "threads",
 }  # fmt: skip
 
@@ -78,8 +81,8 @@ def save(
         "format": _FORMAT,
         "identity": dict(identity),
         "step": state.step,
-        "net": state.net.state_dict(),
-        "ema": state.ema.net.state_dict(),
+        _NET: state.net.state_dict(),
+        _EMA: state.ema.net.state_dict(),
         "optimizer": state.optimizer.state_dict(),
         "random": random,
         "loss_sum": loss_sum,
@@ -145,8 +148,8 @@ def restore(state: State, content: Mapping[str, Any], *, first: bool) -> None:
         content: What `load` gave.
         first: Whether this is the first process, which takes over the sum of the losses.
     """
-    state.net.load_state_dict(content["net"])
-    state.ema.net.load_state_dict(content["ema"])
+    state.net.load_state_dict(content[_NET])
+    state.ema.net.load_state_dict(content[_EMA])
     state.optimizer.load_state_dict(content["optimizer"])
     state.step = content["step"]
     if first:
