@@ -5,6 +5,7 @@ without a GPU it runs on SwiftShader, a Vulkan device played by the CPU, in FP32
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from edgesr import gpu_log
 from edgesr.errors import AcceleratorError, EdgeSRError, NoGpuError, NoHalfPrecisionError
 from edgesr.gpu_process import GpuProcess
+from edgesr.interpreter import require_litert
 from edgesr.vulkan import Driver, find_drivers
 
 Float32Array = NDArray[np.float32]
@@ -205,21 +207,24 @@ class GpuModel:
         if refusals is not None:
             raise GpuRefusalError(self._name, refusals)
         if gpu_log.adapter(log) is not None:
-            reason = "; ".join(gpu_log.errors(log)[:_SHOWN]) or answer["text"].splitlines()[-1]
-            raise AcceleratorError(f"the GPU accelerator cannot compile {self._name}: {reason}")
+            raise self._failure(f"compiling {self._name}", [*gpu_log.errors(log), answer["text"]])
 
     def _refuse_errors(self, doing: str) -> None:
         """WebGPU goes on after an error and gives zeros: its log is the only witness."""
-        log = self._process.log
-        found = gpu_log.errors(log)
-        if not found:
-            return
-        height, width = self._input_shape[1:3]
-        what = "reported an error"
-        if gpu_log.is_out_of_memory(log):
+        found = gpu_log.errors(self._process.log)
+        if found:
+            failure = self._failure(doing, found)
+            self.close()
+            raise failure
+
+    def _failure(self, doing: str, errors: Sequence[str]) -> AcceleratorError:
+        """The first error says what happened; the others follow from it."""
+        what = "failed"
+        if gpu_log.is_out_of_memory(self._process.log):
+            height, width = self._input_shape[1:3]
             what = f"ran out of memory at {height}x{width} (convert at a smaller --size)"
-        self.close()
-        raise AcceleratorError(f"LiteRT's GPU accelerator, {doing}, {what}: {found[0]}")
+        reason = next(iter(errors[0].strip().splitlines()), "no reason given").rstrip(".")
+        return AcceleratorError(f"LiteRT's GPU accelerator {what} while {doing}: {reason}")
 
 
 def probe_device(*, half: bool = False) -> GpuDevice:
@@ -232,7 +237,9 @@ def probe_device(*, half: bool = False) -> GpuDevice:
         NoGpuError: No loader, driver, device or accelerator.
         NoHalfPrecisionError: FP16 is asked for and the device has none.
         AcceleratorError: It crashed, or ran out of memory or time.
+        MissingDependencyError: ai-edge-litert is not installed.
     """
+    require_litert("the GPU accelerator")
     from edgesr.gpu_compile import TINY_SHAPE, doubling_model
 
     content = doubling_model()

@@ -23,7 +23,8 @@ _UNPREPARED = re.compile(
 # Severity E or F of Google's log, LiteRT's own prefix, and the libraries' last words.
 _ERROR = re.compile(r"^(?:[EF]\d{4} [\d:.]+\s+\d+ [^\]]*\] |ERROR: (?:\[[^\]]*\] )?)(?P<text>.+)$")
 _NO_MEMORY = re.compile(
-    r"out of memory|OUT_OF_\w*MEMORY|bad_alloc|(?:fail\w*|cannot|unable) to allocate", re.IGNORECASE
+    r"out of memory|OUT_OF_\w*MEMORY|RESOURCE_EXHAUSTED|bad_alloc|(?:fail\w*|cannot) to allocate",
+    re.IGNORECASE,
 )
 _LAST_WORDS = re.compile(r"terminate called|what\(\)|Check failed|Assertion|Segmentation|Aborted")
 # What every start prints and nobody needs: plug-ins that are not there, libraries that come and go.
