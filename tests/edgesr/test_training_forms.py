@@ -181,7 +181,7 @@ class TestWhichWayItRuns:
     def test_once_in_training_mode_and_layer_by_layer_otherwise(
         self, runs: list[str], training: bool, collapsed: bool | None, expected: str
     ) -> None:
-        net = imdn_rtc(training_form=True).train(training)
+        net = IMDNRTC(kind=KINDS[0]).train(training)
         if collapsed is not None:
             set_collapsed(net, collapsed)
         net(torch.rand(1, 3, 4, 4))
@@ -246,8 +246,8 @@ class TestBuilding:
         assert find_spec("imdn-rtc").has_training_form
 
     def test_tail_has_no_residual_though_its_channels_are_equal(self) -> None:
-        tail = imdn_rtc(training_form=True).get_submodule("model.2")
-        block = imdn_rtc(training_form=True).get_submodule("model.1.sub.0.c1")
+        net = IMDNRTC(kind=BlockKind(Form.WIDE))
+        tail, block = net.get_submodule("model.2"), net.get_submodule("model.1.sub.0.c1")
         assert isinstance(tail, WideConv)
         assert isinstance(block, WideConv)
         assert (tail.residual, block.residual) == (False, True)
