@@ -12,7 +12,7 @@ from edgesr.errors import MissingDependencyError
 _HOLDERS = {
     "ai_edge_litert.interpreter": "ai-edge-litert",
     "tflite_runtime.interpreter": "tflite-runtime",
-    "tensorflow.lite": "tensorflow",
+    "tensorflow.lite.python.interpreter": "tensorflow",
 }
 
 
@@ -33,11 +33,7 @@ def interpreter_class() -> Any:  # noqa: ANN401 - three packages, one interface,
 
 
 def _import(module: str) -> Any:  # noqa: ANN401
-    """A module, or None; TensorFlow makes `lite` only as an attribute."""
-    parent, _, name = module.rpartition(".")
     try:
-        if parent == "tensorflow":
-            return getattr(importlib.import_module(parent), name)
         return importlib.import_module(module)
     except ImportError:
         return None
