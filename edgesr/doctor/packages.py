@@ -1,0 +1,210 @@
+"""The Python packages that edgesr asks for: installed, of an allowed version, importable."""
+
+import asyncio
+import importlib.metadata
+import importlib.util
+import operator
+import re
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from edgesr.doctor import child
+from edgesr.doctor.check import Area, Check, State, usable_cpus
+from edgesr.progress import ProgressCallback, silent
+
+_IMPORT_LIMIT_S = 120.0
+#: The extras that users install; the base is "".
+_EXTRAS = ("", "convert", "train")
+# Packages whose module has another name.
+_MODULES = {"pillow": "PIL"}
+_REQUIREMENT = re.compile(
+    r"(?P<name>[\w.-]+)\s*(?P<versions>[^;]*?)\s*(?:;\s*extra == [\"'](?P<extra>[\w-]+)[\"'])?"
+)
+_VERSIONS: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+# The reason goes behind a NUL: libraries write to standard error as they like.
+_IMPORT = """\
+import importlib, sys
+try:
+    importlib.import_module(sys.argv[1])
+except BaseException as error:
+    first = next(iter(str(error).strip().splitlines()), "")
+    sys.exit(f"\\0{type(error).__name__}: {first}")
+"""
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package that edgesr asks for.
+
+    Attributes:
+        name: Its name for pip.
+        extra: The extra of edgesr that asks for it; "" for the base.
+        requirement: As pip takes it: name and allowed versions.
+        version: The version that is installed; None if none is.
+        state: How it was found.
+        problem: Why it cannot serve; empty if it can.
+    """
+
+    name: str
+    extra: str
+    requirement: str
+    version: str | None
+    state: State
+    problem: str = ""
+
+    @property
+    def module(self) -> str:
+        """What to import."""
+        return _MODULES.get(self.name, self.name.replace("-", "_"))
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}" if self.version else self.name
+
+
+def look_at_packages(*, quick: bool, progress: ProgressCallback = silent) -> list[Package]:
+    """Every package of the base and of the extras for users; none if edgesr is not installed.
+
+    Args:
+        quick: Whether to leave out importing them, which takes seconds.
+        progress: Told of every package that was imported.
+    """
+    found = [_look(*asked) for asked in _asked()]
+    to_try = sorted({p.module for p in found if p.state is State.OK})
+    if quick or not to_try:
+        return found
+    problems = asyncio.run(_import_all(to_try, progress))
+    return [
+        replace(p, state=State.BROKEN, problem=problems[p.module])
+        if p.state is State.OK and problems[p.module]
+        else p
+        for p in found
+    ]
+
+
+def summary(packages: Sequence[Package], *, quick: bool) -> list[Check]:
+    """One check for the good packages of each extra, and one for the others of each kind.
+
+    Args:
+        packages: As `look_at_packages` gives them.
+        quick: Whether they were not imported.
+    """
+    if not packages:
+        found = "it runs without being installed, so that its packages are not known"
+        return [Check(Area.PACKAGES, "edgesr", State.BROKEN, found, "pip install .", needed=True)]
+    checks: list[Check] = []
+    for extra in _EXTRAS:
+        of_extra = [p for p in packages if p.extra == extra]
+        checks += _group(extra, [p for p in of_extra if p.state is State.OK], quick=quick)
+        checks += _group(extra, [p for p in of_extra if p.state is State.MISSING], quick=quick)
+        for package in of_extra:
+            if package.state is State.BROKEN:
+                checks += _group(extra, [package], quick=quick)
+    return checks
+
+
+def _group(extra: str, packages: Sequence[Package], *, quick: bool) -> list[Check]:
+    """One check for packages of one extra and one state; nothing for none."""
+    if not packages:
+        return []
+    state = packages[0].state
+    found = ", ".join(f"{p}: {p.problem}" if p.problem else str(p) for p in packages)
+    if state is State.OK and quick:
+        found += " (not imported)"
+    words = " ".join(shlex.quote(p.requirement) for p in packages)
+    remedies = {
+        State.MISSING: f"pip install {words}",
+        State.BROKEN: f"pip install --force-reinstall {words}",
+    }
+    name = f"extra {extra}" if extra else "base"
+    needed = extra in ("", "convert")
+    return [Check(Area.PACKAGES, name, state, found, remedies.get(state, ""), needed)]
+
+
+def _asked() -> list[tuple[str, str, str]]:
+    """Name, extra and allowed versions of everything that the installed edgesr asks for."""
+    try:
+        lines = importlib.metadata.requires("edgesr") or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    parsed = [match for line in lines if (match := _REQUIREMENT.fullmatch(line))]
+    asked = [(m["name"], m["extra"] or "", m["versions"]) for m in parsed]
+    return [entry for entry in asked if entry[1] in _EXTRAS]
+
+
+def _look(name: str, extra: str, versions: str) -> Package:
+    """A package as it describes itself, without importing it."""
+    requirement = name + versions
+    try:
+        version = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return Package(name, extra, requirement, None, State.MISSING)
+    package = Package(name, extra, requirement, version, State.OK)
+    if not is_allowed(version, versions):
+        return replace(package, state=State.BROKEN, problem=f"allowed {versions}")
+    if not _has_module(package.module):
+        return replace(package, state=State.BROKEN, problem=f"has no module {package.module}")
+    return package
+
+
+def _has_module(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def is_allowed(version: str, versions: str) -> bool:
+    """Whether a version is among those allowed, e.g. `>=2.3,<3`.
+
+    What stands behind the numbers does not count: 2.13.0+cpu is 2.13.0 (PEP 440).
+    """
+    for clause in filter(None, versions.replace(" ", "").split(",")):
+        sign = clause.rstrip("0123456789.")
+        if not _VERSIONS[sign](_release(version), _release(clause[len(sign) :])):
+            return False
+    return True
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """The numbers of a version, without the zeros at its end: 2.0 is 2."""
+    numbers = re.match(r"[\d.]*", version)
+    text = numbers[0].strip(".") if numbers else ""
+    parts = [int(part) for part in text.split(".") if part]
+    while parts and parts[-1] == 0:
+        parts.pop()
+    return tuple(parts)
+
+
+async def _import_all(modules: Sequence[str], progress: ProgressCallback) -> dict[str, str]:
+    """Import every module in a process of its own, as many at once as there are CPUs.
+
+    Returns:
+        Module -> why it cannot be imported; empty if it can.
+    """
+    free = asyncio.Semaphore(usable_cpus())
+    problems: dict[str, str] = {}
+
+    async def try_one(module: str) -> None:
+        async with free:
+            # -P: a file in this folder that has a library's name is not the library.
+            argv = [sys.executable, "-P", "-c", _IMPORT, module]
+            ended = await child.run(argv, _IMPORT_LIMIT_S)
+        said = ended.err.rpartition("\0")[2].strip()
+        reason = said if (ended.status or 0) > 0 and said else ended.reason
+        problems[module] = "" if ended.status == 0 else reason
+        progress("importing packages", len(problems), len(modules))
+
+    progress("importing packages", 0, len(modules))
+    async with asyncio.TaskGroup() as group:
+        for module in modules:
+            group.create_task(try_one(module))
+    return problems
