@@ -242,7 +242,7 @@ class _CompiledRunner:
     def __init__(self, shape: ModelShape, content: bytes, threads: int) -> None:
         self.shape = shape
         self._content = content  # the compiled model may read weights from it: keep it alive
-        self._model: Any = _compile_cpu(content, threads)
+        self._model: Any = compile_cpu(content, threads)
         self._inputs: Any = self._model.create_input_buffers(0)
         self._outputs: Any = self._model.create_output_buffers(0)
 
@@ -256,7 +256,7 @@ class _CompiledRunner:
         """Nothing is held outside this process."""
 
 
-def _compile_cpu(content: bytes, threads: int) -> Any:  # noqa: ANN401 - the binding has no types
+def compile_cpu(content: bytes, threads: int) -> Any:  # noqa: ANN401 - the binding has no types
     from ai_edge_litert.compiled_model import CompiledModel
     from ai_edge_litert.cpu_options import CpuOptions
     from ai_edge_litert.hardware_accelerator import HardwareAccelerator

@@ -1,9 +1,12 @@
 """`edgesr doctor`: what this machine has, what is missing, and the command that brings it."""
 
+import importlib.util
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from edgesr.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     from edgesr.doctor import Diagnosis
@@ -33,6 +36,8 @@ def command(context: click.Context, *, quick: bool, devices: bool, as_json: bool
     The exit status is 0 if the main job can run here: converting a checkpoint, and running the
     file on the CPU. A GPU, a Vulkan driver, adb or a phone that is missing does not change it.
     """
+    if importlib.util.find_spec("packaging") is None:  # all others it can do without
+        raise MissingDependencyError("edgesr doctor needs packaging: pip install packaging")
     from edgesr.cli import report
     from edgesr.cli.progress_bar import progress_bar
     from edgesr.doctor import examine

@@ -3,12 +3,13 @@
 import asyncio
 import importlib.metadata
 import importlib.util
-import operator
-import re
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from edgesr.doctor import child
 from edgesr.doctor.check import Area, Check, State, usable_cpus
@@ -19,17 +20,6 @@ _IMPORT_LIMIT_S = 120.0
 _EXTRAS = ("", "convert", "train")
 # Packages whose module has another name.
 _MODULES = {"pillow": "PIL"}
-_REQUIREMENT = re.compile(
-    r"(?P<name>[\w.-]+)\s*(?P<versions>[^;]*?)\s*(?:;\s*extra == [\"'](?P<extra>[\w-]+)[\"'])?"
-)
-_VERSIONS: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
-    "==": operator.eq,
-    "!=": operator.ne,
-    ">=": operator.ge,
-    "<=": operator.le,
-    ">": operator.gt,
-    "<": operator.lt,
-}
 # The reason goes behind a NUL: libraries write to standard error as they like.
 _IMPORT = """\
 import importlib, sys
@@ -135,9 +125,19 @@ def _asked() -> list[tuple[str, str, str]]:
         lines = importlib.metadata.requires("edgesr") or []
     except importlib.metadata.PackageNotFoundError:
         return []
-    parsed = [match for line in lines if (match := _REQUIREMENT.fullmatch(line))]
-    asked = [(m["name"], m["extra"] or "", m["versions"]) for m in parsed]
-    return [entry for entry in asked if entry[1] in _EXTRAS]
+    parsed = [Requirement(line) for line in lines]
+    return [(r.name, extra, str(r.specifier)) for r in parsed for extra in _extras_of(r)]
+
+
+def _extras_of(requirement: Requirement) -> list[str]:
+    """The extras for users that ask for it; the base is ""."""
+    marker = requirement.marker
+    return [
+        extra
+        for extra in _EXTRAS
+        if (marker is None) == (extra == "")
+        and (marker is None or marker.evaluate({"extra": extra}))
+    ]
 
 
 def _look(name: str, extra: str, versions: str) -> Package:
@@ -148,11 +148,16 @@ def _look(name: str, extra: str, versions: str) -> Package:
     except importlib.metadata.PackageNotFoundError:
         return Package(name, extra, requirement, None, State.MISSING)
     package = Package(name, extra, requirement, version, State.OK)
-    if not is_allowed(version, versions):
+    if version not in allowed(versions):
         return replace(package, state=State.BROKEN, problem=f"allowed {versions}")
     if not _has_module(package.module):
         return replace(package, state=State.BROKEN, problem=f"has no module {package.module}")
     return package
+
+
+def allowed(versions: str) -> SpecifierSet:
+    """The versions that `>=2.3,<3` and the like allow; one to try out is as good as another."""
+    return SpecifierSet(versions, prereleases=True)
 
 
 def _has_module(module: str) -> bool:
@@ -160,28 +165,6 @@ def _has_module(module: str) -> bool:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):
         return False
-
-
-def is_allowed(version: str, versions: str) -> bool:
-    """Whether a version is among those allowed, e.g. `>=2.3,<3`.
-
-    What stands behind the numbers does not count: 2.13.0+cpu is 2.13.0 (PEP 440).
-    """
-    for clause in filter(None, versions.replace(" ", "").split(",")):
-        sign = clause.rstrip("0123456789.")
-        if not _VERSIONS[sign](_release(version), _release(clause[len(sign) :])):
-            return False
-    return True
-
-
-def _release(version: str) -> tuple[int, ...]:
-    """The numbers of a version, without the zeros at its end: 2.0 is 2."""
-    numbers = re.match(r"[\d.]*", version)
-    text = numbers[0].strip(".") if numbers else ""
-    parts = [int(part) for part in text.split(".") if part]
-    while parts and parts[-1] == 0:
-        parts.pop()
-    return tuple(parts)
 
 
 async def _import_all(modules: Sequence[str], progress: ProgressCallback) -> dict[str, str]:

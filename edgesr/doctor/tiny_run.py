@@ -43,7 +43,7 @@ def _single(content: bytes, source_nhwc: Float32Array) -> Float32Array:
 
 def _half(content: bytes, source_nhwc: Float32Array) -> Float32Array:
     # The very options of the backend cpu-fp16, which takes super-resolution models only.
-    model = runtime._compile_cpu(content, 1)  # pyright: ignore[reportPrivateUsage]
+    model = runtime.compile_cpu(content, 1)
     inputs, outputs = model.create_input_buffers(0), model.create_output_buffers(0)
     inputs[0].write(source_nhwc)
     model.run_by_index(0, inputs, outputs)

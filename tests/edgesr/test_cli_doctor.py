@@ -251,6 +251,13 @@ def test_a_base_package_that_is_missing_is_no_traceback(
     assert checks_of(found, "base")["missing"]["found"] == package
 
 
+def test_the_one_package_that_it_needs_itself_is_one_line(make_venv: Callable[..., Path]) -> None:
+    site = make_venv("packaging")
+    argv = [str(site.parent.parent.parent / "bin" / "python"), "-c", RUN, "doctor", "--quick"]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=site.parent)
+    Ran(done.returncode, done.stdout, done.stderr).fails_alone("pip install packaging")
+
+
 def test_an_edgesr_that_is_not_installed_is_said(make_venv: Callable[..., Path]) -> None:
     site = make_venv("edgesr")
     for name in ("edgesr", "converters", "android_bench"):
