@@ -14,7 +14,7 @@ from converters.manifest import InputParity
 from converters.parity import bicubic, compare, pooled_psnr
 from converters.probes import Probe
 from edgesr.errors import ModelFileError
-from edgesr.gpu import GpuModel, GpuRefusalError
+from edgesr.gpu import GpuRefusalError
 from edgesr.runtime import Backend, Float32Array, Runner, open_model
 
 _MAX_RANK = 4
@@ -114,17 +114,14 @@ def contents(path: Path, found: Audit) -> Contents:
     )
 
 
-def acceleration(path: Path, found: Audit, operators: int) -> Acceleration:
-    """Have the accelerator compile a file.
-
-    Not by `open_model`: it refuses a file with Flex operators before the accelerator sees it.
-    """
-    shapes = found.inputs[0].shape, found.outputs[0].shape
+def acceleration(path: Path, operators: int) -> Acceleration:
+    """Have the accelerator compile a file of so many operators; it counts only what it refuses."""
     try:
-        with GpuModel(path.name, path.read_bytes(), *shapes, half=False):
-            return Acceleration(loads=True, on_gpu=operators, on_cpu=0)
+        open_model(path, Backend.GPU).close()
     except GpuRefusalError as error:
         left = error.refusals
+    else:
+        return Acceleration(loads=True, on_gpu=operators, on_cpu=0)
     reasons = tuple(f"{refusal.operator}: {refusal.reason}" for refusal in left.refused)
     return Acceleration(left.on_cpu is not None, left.on_gpu, left.on_cpu, reasons)
 

@@ -170,7 +170,7 @@ def row_of(model: str, file: Contender, cases: Sequence[Case]) -> Row:
         file.name,
         file.value_range,
         inside,
-        acceleration(file.path, found, sum(inside.operators.values())),
+        acceleration(file.path, sum(inside.operators.values())),
         fidelity(file, cases),
     )
 
