@@ -119,11 +119,12 @@ def open_model(path: Path, backend: Backend = Backend.CPU, *, threads: int | Non
     content = read_model_bytes(path)
     if backend is not Backend.CPU:
         require_litert(f"the backend {backend}")
-    if backend.is_gpu:  # in a process of its own: if native code crashes, that is its result
-        shape = _declared_shape(path, content)
-        return _GpuRunner(shape, path.name, content, half=backend is Backend.GPU_FP16)
-    check_integrity(content, str(path))  # native code would crash on some damaged files
+    # Native code would crash on some damaged files, and the accelerator run others to noise. What
+    # the CPU has not is the accelerator's to refuse.
+    check_integrity(content, str(path), shapes=not backend.is_gpu)
     shape = _declared_shape(path, content)
+    if backend.is_gpu:
+        return _GpuRunner(shape, path.name, content, half=backend is Backend.GPU_FP16)
     runner = _InterpreterRunner if backend is Backend.CPU else _CompiledRunner
     with _native_errors(path):
         return runner(shape, content, threads or available_threads())

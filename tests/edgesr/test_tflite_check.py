@@ -110,6 +110,13 @@ def test_damage_is_refused_in_one_line(edit: Edit, message: str) -> None:
     assert len(str(caught.value).splitlines()) == 1
 
 
+def test_only_computed_shapes_are_left_out_where_the_gpu_computes() -> None:
+    wrong_shape = simple(tensor("wide", shape=[1, 4, 6, 16]))
+    check_integrity(wrong_shape, shapes=False)
+    with pytest.raises(ModelFileError, match="output nothing is never made"):
+        check_integrity(simple(outputs_no_one_makes), shapes=False)
+
+
 def quantization(scale: float, zero_point: int) -> Any:
     import ai_edge_litert.schema_py_generated as schema
 
