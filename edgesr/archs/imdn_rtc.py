@@ -15,7 +15,7 @@ from edgesr.archs.collapsible import PLAIN, BlockKind, Form
 
 _SLOPE = 0.05
 #: What `imdn_rtc(training_form=True)` is built of, and detection knows a checkpoint by.
-TRAINING_KIND = BlockKind(Form.WIDE, ratio=4)
+TRAINING_KIND = BlockKind(Form.PARALLEL)
 
 
 class DistillationBlock(nn.Module):
