@@ -224,7 +224,13 @@ def conditions(size: str, device: GpuDevice) -> dict[str, object]:
     tools = ("ai-edge-litert", "onnx2tf", "tensorflow", "torch", "onnx", "numpy")
     return {
         "size": size,
-        "accelerator": {**asdict(device), "what": "LiteRT's GPU accelerator, compiled, not run"},
+        "accelerator": {
+            "what": "LiteRT's GPU accelerator, compiled, not run",
+            "adapter": device.adapter,
+            "api": device.api,
+            "software": device.software,
+            "precision": device.precision,
+        },
         "fp16_arithmetic": "LiteRT's CompiledModel on the CPU, XNNPACK's FORCE_FP16",
         "reference": "PyTorch, FP32, the network before folding; values compared in [0, 1]",
         "versions": {
