@@ -150,12 +150,14 @@ class _Stop:
 
 @contextlib.contextmanager
 def _stop_signals() -> Generator[_Stop]:
-    """Turn the first SIGINT or SIGTERM into a wish to stop; a second one stops at once."""
+    """Turn the first SIGINT or SIGTERM into a wish to stop; a second one ends the process."""
     stop = _Stop()
 
     def note(number: int, frame: FrameType | None) -> None:
         if stop.signal is not None:
-            raise KeyboardInterrupt
+            # As if killed: the checkpoint before is whole, and the training goes on from that.
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
         stop.signal = number
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -6,8 +6,7 @@ a training that was stopped, or killed, ends as one that was not.
 
 import contextlib
 import math
-import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,19 +14,20 @@ import torch
 from torch import Tensor, nn
 
 from edgesr.errors import EdgeSRError
-from edgesr.registry import ArchSpec, build
+from edgesr.registry import ArchSpec
 from edgesr.reparam import fold
 from edgesr.train import state as checkpoint
 from edgesr.train.batches import batches
+from edgesr.train.beginning import build_net, channels_last, new_optimizer
+from edgesr.train.clock import Clock
 from edgesr.train.data import PatchSampler, PictureStore
 from edgesr.train.distributed import Processes
-from edgesr.train.ema import Ema
 from edgesr.train.export import write_weights
 from edgesr.train.folder import RunFolder, as_toml, write_text
 from edgesr.train.log import Log, Row, draw_curve
 from edgesr.train.losses import loss_function
 from edgesr.train.pictures import Pair
-from edgesr.train.recipe import Adam, Position, Recipe, Stage
+from edgesr.train.recipe import Position, Recipe, Stage
 from edgesr.train.schedule import learning_rate
 from edgesr.train.state import State
 from edgesr.train.validate import mean_psnr
@@ -77,6 +77,8 @@ class Loop:
         device: What computes.
         group: The processes that train together.
         state: The training.
+        bicubic_db: What bicubic upscaling reaches on the validation pictures.
+        facts: What the files of weights say of themselves.
         report: Told how far it is.
         should_stop: Asked between steps.
     """
@@ -112,13 +114,15 @@ class Loop:
                 write_text(self.folder.recipe, as_toml(self.recipe))
         log = Log(self.folder.log, self.state.step) if self.group.first else None
         net = self.group.wrapped(self.state.net.train())
-        while self.state.step < self.recipe.steps:
-            if not self._run_stage(net, log):
-                return False
-        self._export()
+        finished = True
+        while finished and self.state.step < self.recipe.steps:
+            finished = self._run_stage(net, log)
         if log:
-            draw_curve(self.folder.curve, log.rows, self.bicubic_db)
-        return True
+            self._draw(log)
+        return finished
+
+    def _draw(self, log: Log) -> None:
+        draw_curve(self.folder.curve, log.rows, self.bicubic_db)
 
     def _run_stage(self, net: nn.Module, log: Log | None) -> bool:
         """The steps that are left of the present stage; whether all were done."""
@@ -135,7 +139,7 @@ class Loop:
         )
         rows = self.group.rows(stage.batch)
         steps = range(begun, begun + stage.steps - done)
-        clock = _Clock(begun)
+        clock = Clock(begun)
         step_fn = self._step_function(net, stage, rows)
         with contextlib.closing(
             batches(sampler, steps, rows, self.spec.value_range, str(self.device))
@@ -179,22 +183,18 @@ class Loop:
 
         return step
 
-    def _between_steps(self, log: Log | None, clock: "_Clock") -> None:
+    def _between_steps(self, log: Log | None, clock: Clock) -> None:
         """Log, measure and save, where it is time for it."""
         recipe, state = self.recipe, self.state
         last = state.step == recipe.steps
         measure = last or state.step % recipe.validate_every == 0
         if measure or state.step % recipe.log_every == 0:
             loss = float(self.group.total(state.loss_sum)) / state.loss_count
-            if not math.isfinite(loss):
-                raise DivergedError(
-                    f"the loss is {loss} after step {state.step}; the last checkpoint is from "
-                    "before: lower the rate, or set gradient_clip"
-                )
-            speed = clock.steps_per_second(state.step)
+            self._check_finite(loss)
+            clock.stop(state.step)
             psnr = self._measure() if measure and self.group.first else None
             self._spend(clock)
-            self._log(log, loss, psnr, speed)
+            self._log(log, clock, loss, psnr)
             state.loss_sum.zero_()
             state.loss_count = 0
             clock.start(state.step)
@@ -202,7 +202,7 @@ class Loop:
             self._spend(clock)
             self._save()
 
-    def _spend(self, clock: "_Clock") -> None:
+    def _spend(self, clock: Clock) -> None:
         self.state.seconds += clock.spent()
 
     def _measure(self) -> float:
@@ -220,28 +220,37 @@ class Loop:
             }
         return psnr
 
-    def _log(self, log: Log | None, loss: float, psnr: float | None, speed: float) -> None:
+    def _log(self, log: Log | None, clock: Clock, loss: float, psnr: float | None) -> None:
         state = self.state
         if log is None:
             return
         stage, done = self.recipe.at(state.step - 1)
         log.add(Row(state.step, learning_rate(stage, done), loss, psnr, state.seconds))
         if psnr is not None:
-            self._export()
-            draw_curve(self.folder.curve, log.rows, self.bicubic_db)
+            self._export(psnr)
+            if clock.curve_is_old():
+                self._draw(log)
         last = next((row.psnr_y_db for row in reversed(log.rows) if row.psnr_y_db), None)
         self.report(
             Status(
-                state.step, self.recipe.steps, loss, last, state.best_psnr, psnr is not None, speed
+                state.step,
+                self.recipe.steps,
+                loss,
+                last,
+                state.best_psnr,
+                psnr is not None,
+                clock.steps_per_second,
             )
         )
 
-    def _export(self) -> None:
-        """Write the averaged weights, the present and the best ones."""
-        if not self.group.first or not self.state.best:
-            return
+    def _export(self, psnr: float) -> None:
+        """Write the averaged weights, the present and the best ones.
+
+        This comes before the checkpoint of the same step: whatever a checkpoint counts as done
+        has been written.
+        """
         ema = self.state.ema.net
-        facts = self.facts | {"step": self.state.step}
+        facts = self.facts | {"step": self.state.step, "psnr_y_db": psnr}
         outputs = [(self.folder.model, fold(ema))]
         if self.recipe.training_form and self.spec.has_training_form:
             outputs.append((self.folder.training_form, ema))
@@ -250,6 +259,17 @@ class Loop:
         best.load_state_dict(self.state.best)
         facts = self.facts | {"step": self.state.best_step, "psnr_y_db": self.state.best_psnr}
         write_weights([(self.folder.best, fold(best))], facts, overwrite=True)
+
+    def _check_finite(self, loss: float) -> None:
+        """Refuse to go on with a training that has diverged, and above all to save it."""
+        parameters = self.state.net.parameters()
+        if math.isfinite(loss) and all(bool(p.isfinite().all()) for p in parameters):
+            return
+        raise DivergedError(
+            f"the loss or the weights are no longer finite after step {self.state.step}; what was "
+            "saved is from before: lower the rate, set gradient_clip or lengthen the warm-up in "
+            "the recipe, and train into another folder"
+        )
 
     def _told_to_stop(self) -> bool:
         if self.group.count == 1:
@@ -261,75 +281,9 @@ class Loop:
 
     def _save(self) -> None:
         """Write a checkpoint; every process takes part."""
+        self._check_finite(float(self.state.loss_sum))
         random = self.group.gathered(checkpoint.random_state(self.device))
         loss_sum = self.group.total(self.state.loss_sum)
         if self.group.first:
             checkpoint.save(self.folder.checkpoint, self.state, self.identity, random, loss_sum)
         self.group.wait()
-
-
-class _Clock:
-    """Time and steps since the last row of the log."""
-
-    def __init__(self, step: int) -> None:
-        self._spent_from = time.perf_counter()
-        self.start(step)
-
-    def start(self, step: int) -> None:
-        """Count speed from here."""
-        self._step, self._from = step, time.perf_counter()
-
-    def steps_per_second(self, step: int) -> float:
-        """Steps since `start`, per second."""
-        return (step - self._step) / max(time.perf_counter() - self._from, 1e-9)
-
-    def spent(self) -> float:
-        """Seconds since this was last asked."""
-        now = time.perf_counter()
-        seconds, self._spent_from = now - self._spent_from, now
-        return seconds
-
-
-def build_net(recipe: Recipe, spec: ArchSpec) -> nn.Module:
-    """The network in the form that a recipe trains, with random weights."""
-    return build(spec, training_form=recipe.training_form and spec.has_training_form)
-
-
-def channels_last(net: nn.Module) -> nn.Module:
-    """The network with its weights laid out as its pictures are: faster on CPUs and GPUs alike."""
-    # torch's types leave this argument out.
-    return net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-
-
-def new_optimizer(net: nn.Module, constants: Adam, stage: Stage) -> torch.optim.Adam:
-    """Adam for a stage; one kernel for all weights rather than a dozen for each."""
-    return torch.optim.Adam(
-        net.parameters(),
-        lr=learning_rate(stage, 0),
-        betas=constants.betas,
-        eps=constants.eps,
-        fused=True,
-    )
-
-
-def new_state(recipe: Recipe, spec: ArchSpec, device: torch.device) -> State:
-    """A training at its beginning. Draws the first weights from torch's random generator."""
-    net = channels_last(build_net(recipe, spec).to(device))
-    optimizer = new_optimizer(net, recipe.optimizer, recipe.stages[0])
-    loss_sum = torch.zeros((), dtype=torch.float64, device=device)
-    return State(net, Ema(net, recipe.ema_decay), optimizer, loss_sum)
-
-
-@contextlib.contextmanager
-def numerics(recipe: Recipe, device: torch.device) -> Generator[None]:
-    """How CUDA convolves: by the same algorithms every time, in the recipe's precision."""
-    if device.type != "cuda":
-        yield
-        return
-    with torch.backends.cudnn.flags(
-        enabled=True,
-        benchmark=False,
-        deterministic=True,
-        allow_tf32=recipe.precision != "float32",
-    ):
-        yield

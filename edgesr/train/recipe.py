@@ -40,7 +40,7 @@ class RecipeError(EdgeSRError):
 class _Strict(BaseModel):
     """Unknown keys are errors: a misspelt one would silently train something else."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Cosine(_Strict):
@@ -167,10 +167,12 @@ class Recipe(_Strict):
             raise RecipeError(f"got {steps} steps, allowed {len(self.stages)} or more: one a stage")
         share = steps / self.steps
         ends = itertools.accumulate(stage.steps for stage in self.stages)
-        # The ends are rounded, not the lengths, so that the lengths add up.
-        cuts = [0, *(round(end * share) for end in ends)]
+        cuts = [0]
+        for left, end in zip(reversed(range(len(self.stages))), ends, strict=True):
+            # The ends are rounded, not the lengths, so that the lengths add up; none may vanish.
+            cuts.append(min(max(round(end * share), cuts[-1] + 1), steps - left))
         stages = tuple(
-            _scaled(stage, max(1, end - start), share)
+            _scaled(stage, end - start, share)
             for stage, (start, end) in zip(self.stages, itertools.pairwise(cuts), strict=True)
         )
         return self.model_copy(update={"stages": stages})

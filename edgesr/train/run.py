@@ -15,10 +15,11 @@ from edgesr.errors import EdgeSRError, PictureError
 from edgesr.progress import ProgressCallback, silent
 from edgesr.runtime import available_threads
 from edgesr.train import state as checkpoint
+from edgesr.train.beginning import new_state, numerics
 from edgesr.train.data import PictureStore, prepare
 from edgesr.train.distributed import Processes, processes
 from edgesr.train.folder import RunFolder, commit, machine, write_json
-from edgesr.train.loop import Loop, Status, new_state, numerics
+from edgesr.train.loop import Loop, Status
 from edgesr.train.pictures import Pair, validation_pairs
 from edgesr.train.recipe import Recipe
 from edgesr.train.state import State
@@ -116,7 +117,7 @@ def train(
         stack.callback(torch.set_num_threads, threads_before)
         group = stack.enter_context(processes(device_type))
         device = torch.device(f"cuda:{group.local_rank}" if device_type == "cuda" else "cpu")
-        stack.enter_context(torch.random.fork_rng())
+        stack.enter_context(torch.random.fork_rng([device.index] if device.type == "cuda" else []))
         stack.enter_context(numerics(recipe, device))
         folder = RunFolder(places.output)
         if group.first:

@@ -6,7 +6,7 @@ as many threads, with the very weights that it would have had without a break.
 """
 
 import os
-import pickle
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,10 +107,15 @@ def load(path: Path) -> dict[str, Any]:
         ResumeError: The file is damaged, of another kind, or of another version.
     """
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickle protocols, before it is refused
+            content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise ResumeError(f"cannot read {path}: {error.strerror or error}") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except MemoryError:
+        raise
+    # A damaged file makes torch raise nearly anything: KeyError, EOFError, IndexError, ...
+    except Exception as error:
         raise ResumeError(
             f"{path} is damaged or no training checkpoint; train into another folder"
         ) from error
