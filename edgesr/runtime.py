@@ -258,6 +258,15 @@ class _CompiledRunner:
 
 
 def compile_cpu(content: bytes, threads: int) -> Any:  # noqa: ANN401 - the binding has no types
+    """A CompiledModel on the CPU that computes every operator in FP16.
+
+    Args:
+        content: A whole `.tflite`; it must live as long as what is made of it.
+        threads: CPU threads.
+
+    Raises:
+        RuntimeError: LiteRT does not take it.
+    """
     from ai_edge_litert.compiled_model import CompiledModel
     from ai_edge_litert.cpu_options import CpuOptions
     from ai_edge_litert.hardware_accelerator import HardwareAccelerator
