@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgesr.errors import PictureError, SizeError
-from edgesr.metrics import luma, psnr_y
+from edgesr.metrics import luma, psnr_y, ssim_y
 
 Uint8Array = NDArray[np.uint8]
 
@@ -98,6 +98,47 @@ class TestPsnrY:
     def test_a_shave_that_leaves_nothing_is_refused(self, shave: int) -> None:
         with pytest.raises(SizeError, match=rf"got shave {shave} .* 8x9, allowed 0 to 3"):
             psnr_y(noise(0, 8, 9), noise(0, 8, 9), shave)
+
+
+class TestSsimY:
+    @pytest.mark.parametrize("shave", [0, 2, 4])
+    @pytest.mark.parametrize("strength", [1, 8, 64, 255], ids=lambda s: f"levels{s}")
+    def test_agrees_with_scikit_image(self, strength: int, shave: int) -> None:
+        metrics = pytest.importorskip("skimage.metrics")
+        a = noise(0, 40, 33)
+        b = (a.astype(int) + noise(1, 40, 33).astype(int) % (strength + 1) - strength // 2).clip(
+            0, 255
+        )
+        b = b.astype(np.uint8)
+        inside = slice(shave, 40 - shave), slice(shave, 33 - shave)
+        expected = metrics.structural_similarity(
+            luma(a)[inside], luma(b)[inside], data_range=255, gaussian_weights=True, sigma=1.5,
+            use_sample_covariance=False,
+        )  # fmt: skip
+        assert abs(ssim_y(a, b, shave) - expected) <= 1e-12
+
+    def test_equal_pictures_have_1(self) -> None:
+        assert ssim_y(noise(0, 15, 15), noise(0, 15, 15), shave=2) == pytest.approx(1, abs=1e-12)
+
+    def test_two_plain_greys_differ_in_brightness_alone(self) -> None:
+        # Luma 16 and 235: 2 x 16 x 235 over 16^2 + 235^2, with the constant in both.
+        constant = (0.01 * 255) ** 2
+        a, b = plain_colour(11, 11, 0, 0, 0), plain_colour(11, 11, 255, 255, 255)
+        expected = (2 * 16 * 235 + constant) / (16**2 + 235**2 + constant)
+        assert ssim_y(a, b, shave=0) == pytest.approx(expected, abs=1e-12)
+
+    def test_different_sizes_are_refused(self) -> None:
+        with pytest.raises(SizeError, match="allowed equal sizes"):
+            ssim_y(noise(0, 20, 20), noise(0, 20, 21), shave=0)
+
+    @pytest.mark.parametrize(
+        ("height", "shave", "allowed"),
+        [(15, 3, "0 to 2"), (15, -1, "0 to 2"), (10, 0, "none: 11x11 pixels are needed")],
+        ids=["too much", "negative", "too small a picture"],
+    )
+    def test_less_than_a_window_is_refused(self, height: int, shave: int, allowed: str) -> None:
+        with pytest.raises(SizeError, match=rf"got shave {shave} .* allowed {allowed}"):
+            ssim_y(noise(0, height, 30), noise(0, height, 30), shave)
 
 
 def test_needs_no_torch() -> None:
