@@ -152,10 +152,19 @@ def restore(state: State, content: Mapping[str, Any], *, first: bool) -> None:
         state: As it is at its beginning, with the optimiser of the stage of the checkpoint's step.
         content: What `load` gave.
         first: Whether this is the first process, which takes over the sum of the losses.
+
+    Raises:
+        ResumeError: The network's parameters are others than they were.
     """
-    state.net.load_state_dict(content[_NET])
-    state.ema.net.load_state_dict(content[_EMA])
-    state.optimizer.load_state_dict(content["optimizer"])
+    try:
+        state.net.load_state_dict(content[_NET])
+        state.ema.net.load_state_dict(content[_EMA])
+        state.optimizer.load_state_dict(content["optimizer"])
+    except (RuntimeError, ValueError) as error:
+        raise ResumeError(
+            "the checkpoint's network has other parameters than the one of this version of "
+            "edgesr; go on with the version that began, or train into another folder"
+        ) from error
     state.step = content["step"]
     if first:
         state.loss_sum.copy_(content["loss_sum"])

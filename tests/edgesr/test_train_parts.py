@@ -14,6 +14,7 @@ from edgesr.errors import OutputError
 from edgesr.imresize import imresize
 from edgesr.metrics import psnr_y
 from edgesr.train import state as checkpoint
+from edgesr.train.beginning import new_state
 from edgesr.train.distributed import Processes, ProcessGroupError
 from edgesr.train.ema import Ema
 from edgesr.train.log import Log, Row, draw_curve, read_rows
@@ -188,6 +189,17 @@ def test_the_difference_between_two_trainings_is_named() -> None:
     with pytest.raises(ResumeError, match=r"f is of another training: recipe\.seed was 0, now 1"):
         checkpoint.check_identity(Path("f"), {"recipe": ours}, {"recipe": theirs})
     checkpoint.check_identity(Path("f"), {"recipe": ours}, {"recipe": dict(ours)})
+
+
+def test_a_network_that_has_changed_since_is_one_line(tmp_path: Path) -> None:
+    recipe = short_recipe()
+    device = torch.device("cpu")
+    state = new_state(recipe, recipe.spec, device)
+    path = tmp_path / "checkpoint.pt"
+    checkpoint.save(path, state, {}, [checkpoint.random_state(device)], state.loss_sum)
+    other = new_state(short_recipe(training_form=True), recipe.spec, device)
+    with pytest.raises(ResumeError, match="other parameters than the one of this version"):
+        checkpoint.restore(other, checkpoint.load(path), first=True)
 
 
 def test_random_generators_go_on_where_they_were() -> None:
