@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from edgesr.bundled import bundled_weights
 from edgesr.detection import detect
 from edgesr.errors import CheckpointError, MissingDependencyError, UnsupportedCheckpointError
 from edgesr.registry import COUNTER_SUFFIX, ArchSpec, build, find_spec
@@ -27,6 +28,9 @@ _WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict")
 _MAX_NESTING = 8  # a pickle can hold a dict inside itself
 _MAX_BYTES = 2**30  # the largest checkpoint of a network for phones has a few megabytes
 _TORCH_STARTS = (b"PK\x03\x04", b"\x80")  # a zip archive since torch 1.6, a pickle before
+#: The source of a file that is neither bundled nor published.
+USERS_OWN = "a file of the user's own, not one of the published checkpoints edgesr knows"
+
 _SAVE_ADVICE = "save its weights alone: torch.save(net.state_dict(), FILE)"
 
 
@@ -40,8 +44,10 @@ class LoadedCheckpoint:
         net: The network in eval mode, float32, on the CPU.
         sha256: Digest of the file.
         filename: Name of the file without its folder.
-        licence: What the authors state where the file is a published one, else "unknown".
-        source: Where the file comes from: the published address, or that it is the user's own.
+        licence: What the authors state where the file is a bundled or published one, else
+            "unknown".
+        source: Where the file comes from: this package, the published address, or that it is the
+            user's own.
     """
 
     spec: ArchSpec
@@ -269,8 +275,11 @@ def _filled(net: "nn.Module", state: dict[str, "Tensor"]) -> "nn.Module":
 
 
 def _provenance(spec: ArchSpec, sha256: str) -> tuple[str, str]:
-    """Licence and source of a file, known where it is a published one."""
+    """Licence and source of a file, known where it is a bundled or published one."""
+    bundled = bundled_weights(spec)
+    if bundled and bundled.sha256 == sha256:
+        return bundled.licence, bundled.source
     for weights in spec.all_published:
         if weights.sha256 == sha256:
             return weights.licence, f"published by {weights.project}: {weights.url}"
-    return "unknown", "a file of the user's own, not one of the published checkpoints edgesr knows"
+    return "unknown", USERS_OWN

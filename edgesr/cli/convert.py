@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgesr.cli.sources import check_choice, weights_option
 from edgesr.errors import OutputError
 
 if TYPE_CHECKING:
     from converters.spec import ConversionSpec, Precision
     from edgesr.checkpoints import LoadedCheckpoint
+    from edgesr.cli.sources import Weights
 
 
 @click.command(
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 Examples:
   edgesr convert --model rtc --fp16
   edgesr convert --checkpoint model_RTC.pth --fp16 --fp32 --output models/
-  edgesr convert --model rtc --gate gpu
+  edgesr convert --model rtc --weights published --gate gpu
   edgesr convert --model fmen-s --size 480x320 --json
 """
 )
@@ -27,9 +29,9 @@ Examples:
 @click.option(
     "--checkpoint",
     type=click.Path(path_type=Path),
-    help="PyTorch or safetensors checkpoint; the architecture is detected (--model checks it). "
-    "By default the weights that the network's authors published, downloaded once.",
+    help="PyTorch or safetensors checkpoint; the architecture is detected (--model checks it).",
 )
+@weights_option
 @click.option("--fp16", is_flag=True, help="Store the weights in FP16 (the default).")
 @click.option("--fp32", is_flag=True, help="Store the weights in FP32; together with --fp16, both.")
 @click.option(
@@ -62,6 +64,7 @@ def command(
     *,
     model: str | None,
     checkpoint: Path | None,
+    weights: "Weights | None",
     fp16: bool,
     fp32: bool,
     size: str,
@@ -82,13 +85,24 @@ def command(
 
     if model is None and checkpoint is None:
         raise click.UsageError("give --model NAME (see `edgesr models`) or --checkpoint FILE")
+    check_choice(checkpoint, weights)
     height, width = parse_size(size)
     wanted = {Precision.FP16: fp16 or not fp32, Precision.FP32: fp32}
     precisions = tuple(p for p, on in wanted.items() if on)
     spec = ConversionSpec(height, width, precisions)
     _check_output(output, precisions)
+    source = _Source(model, checkpoint, weights)
     options = _Options(pictures, threads, force, gpu_gate=gate == "gpu")
-    _run(model, checkpoint, spec, output, options, as_json=as_json)
+    _run(source, spec, output, options, as_json=as_json)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What is to be converted."""
+
+    model: str | None
+    checkpoint: Path | None
+    weights: "Weights | None"
 
 
 @dataclass(frozen=True)
@@ -102,8 +116,7 @@ class _Options:
 
 
 def _run(
-    model: str | None,
-    checkpoint: Path | None,
+    source: _Source,
     spec: "ConversionSpec",
     output: Path | None,
     options: _Options,
@@ -120,7 +133,7 @@ def _run(
 
     try:
         with progress_bar() as progress:
-            loaded = load_checkpoint(model, checkpoint, progress)
+            loaded = load_checkpoint(source.model, source.checkpoint, source.weights, progress)
             outputs = _outputs(loaded, spec, output)
             manifests = pipeline.convert(
                 loaded,

@@ -12,9 +12,11 @@ if TYPE_CHECKING:
 
 _PIPE_WIDTH = 160
 _NOTES = """\
-Receptive field: in pixels of the low-resolution picture.
-`edgesr convert --model NAME` fetches the published weights; `--checkpoint FILE` takes yours.
+Receptive field: in pixels of the low-resolution picture. Set5: mean PSNR on Y in PyTorch.
+`edgesr convert --model NAME` takes a network's first weights here, `--weights published` fetches
+those of its authors, `--checkpoint FILE` takes yours.
 Where no licence is stated, ask the authors before you pass weights or converted files on."""
+_MEASURED_ON = "Set5"
 
 
 @click.command("models", epilog="Example: edgesr models --json")
@@ -23,7 +25,8 @@ def command(as_json: bool) -> None:
     """List the networks that can be converted.
 
     With each: its scale, its parameters in the plain (folded) form, its receptive field in pixels
-    of the low-resolution picture, and where published weights come from under which licence.
+    of the low-resolution picture, and whose weights there are, under which licence and how good.
+    Bundled ones come with edgesr, those of the network's authors are downloaded.
     """
     if as_json:
         import json
@@ -46,19 +49,39 @@ def _table(specs: tuple[ArchSpec, ...]) -> "Table":
     table.add_column("scale")
     table.add_column("params", justify="right")
     table.add_column("receptive\nfield", justify="right")
-    table.add_column("published weights", overflow="fold", ratio=1)
-    table.add_column("licence")
+    table.add_column("weights", overflow="fold", ratio=1)
+    table.add_column("licence", overflow="fold", ratio=1)
+    table.add_column(f"{_MEASURED_ON}\ndB", justify="right")
     for spec in specs:
         aliases = f" ({', '.join(spec.aliases)})" if spec.aliases else ""
-        table.add_row(
+        facts = (
             spec.name + aliases,
             f"x{spec.scale}",
             f"{spec.parameters:,}",
             f"{_receptive_field(spec)}x{_receptive_field(spec)}",
-            spec.published.project if spec.published else "none",
-            spec.published.licence if spec.published else "",
         )
+        first, *others = _weights(spec) or [("none", "", "")]
+        table.add_row(*facts, *first)
+        for row in others:
+            table.add_row(*[""] * len(facts), *row)
     return table
+
+
+def _weights(spec: ArchSpec) -> list[tuple[str, str, str]]:
+    """Source, licence and quality of the weights that a network can be had with, best first."""
+    from edgesr.bundled import bundled_weights, published_psnr
+
+    rows: list[tuple[str, str, str]] = []
+    if bundled := bundled_weights(spec):
+        rows.append(("bundled", bundled.licence, _decibels(bundled.psnr_db)))
+    if published := spec.published:
+        psnr_db = _decibels(published_psnr(published.sha256))
+        rows.append((f"published by {published.project}", published.licence, psnr_db))
+    return rows
+
+
+def _decibels(psnr_db: dict[str, float]) -> str:
+    return f"{psnr_db[_MEASURED_ON]:.2f}" if _MEASURED_ON in psnr_db else "-"
 
 
 def _receptive_field(spec: ArchSpec) -> int:
@@ -69,6 +92,9 @@ def _receptive_field(spec: ArchSpec) -> int:
 def _as_dict(spec: ArchSpec) -> dict[str, Any]:
     import dataclasses
 
+    from edgesr.bundled import bundled_weights, published_psnr
+
+    bundled = bundled_weights(spec)
     return {
         "name": spec.name,
         "aliases": list(spec.aliases),
@@ -78,5 +104,11 @@ def _as_dict(spec: ArchSpec) -> dict[str, Any]:
         "receptive_field": _receptive_field(spec),
         "value_range": spec.value_range,
         "has_training_form": spec.has_training_form,
-        "published": [dataclasses.asdict(weights) for weights in spec.all_published],
+        "bundled": None
+        if bundled is None
+        else {**dataclasses.asdict(bundled), "path": str(bundled.path), "source": bundled.source},
+        "published": [
+            {**dataclasses.asdict(weights), "psnr_db": published_psnr(weights.sha256)}
+            for weights in spec.all_published
+        ],
     }

@@ -1,25 +1,51 @@
-"""Where a command's network comes from: a file of the user's, or the published weights."""
+"""Where a command's network comes from: a file of the user's, or bundled or published weights."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
+from edgesr.errors import CheckpointError
 from edgesr.progress import ProgressCallback
 
 if TYPE_CHECKING:
+    from converters.manifest import Facts
     from edgesr.checkpoints import LoadedCheckpoint
+
+#: "bundled": trained by edgesr's authors; "published": by the network's.
+Weights = Literal["bundled", "published"]
+
+weights_option = click.option(
+    "--weights",
+    type=click.Choice(["bundled", "published"]),
+    help="Whose weights: bundled are edgesr's own, which come with it; published are those of the "
+    "network's authors, downloaded once. Default: bundled where there are any.",
+)
+
+
+def check_choice(checkpoint: Path | None, weights: Weights | None) -> None:
+    """Refuse two answers to whose weights to take.
+
+    Raises:
+        UsageError: Both were given.
+    """
+    if checkpoint is not None and weights is not None:
+        raise click.UsageError("--checkpoint FILE names the weights already: leave out --weights")
 
 
 def load_checkpoint(
-    model: str | None, checkpoint: Path | None, progress: ProgressCallback
+    model: str | None,
+    checkpoint: Path | None,
+    weights: Weights | None,
+    progress: ProgressCallback,
 ) -> "LoadedCheckpoint":
-    """Load `checkpoint`, or else the published weights of `model`.
+    """Load `checkpoint`, or else the bundled or published weights of `model`.
 
     Raises:
-        ClickException: Neither was given.
+        UsageError: Neither was given.
         EdgeSRError: The network is unknown, or its weights cannot be had or read.
     """
+    from edgesr.bundled import bundled_checkpoint, bundled_weights
     from edgesr.checkpoints import load
     from edgesr.download import published_checkpoint
     from edgesr.registry import find_spec
@@ -28,4 +54,30 @@ def load_checkpoint(
         return load(checkpoint, model)
     if model is None:
         raise click.UsageError("give --model NAME (see `edgesr models`) or --checkpoint FILE")
-    return load(published_checkpoint(find_spec(model), progress), model)
+    spec = find_spec(model)
+    if weights == "bundled" or (weights is None and bundled_weights(spec)):
+        return load(bundled_checkpoint(spec), model)
+    return load(published_checkpoint(spec, progress), model)
+
+
+def weights_of_file(file: Path, facts: "Facts") -> Weights:
+    """Whose weights a `.tflite` was made from, by what it says of itself.
+
+    Raises:
+        ArchitectureError: It is of a network that edgesr does not know.
+        CheckpointError: It was made from neither the bundled nor the published weights.
+    """
+    from edgesr.bundled import bundled_weights
+    from edgesr.registry import find_spec
+
+    spec = find_spec(facts.model, facts.scale)
+    bundled = bundled_weights(spec)
+    if bundled is not None and bundled.weights_sha256 == facts.weights_sha256:
+        return "bundled"
+    if spec.published is not None and spec.published.url in facts.weights_source:
+        return "published"
+    raise CheckpointError(
+        f"{file} was made from weights that are neither the bundled nor the published ones of "
+        f"{spec.name} (it says: {facts.weights_source}); name them with --checkpoint FILE, or "
+        "choose others with --weights"
+    )

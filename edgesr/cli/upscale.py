@@ -19,9 +19,9 @@ _SHOWN_NAMES = 10
 @click.command(
     epilog="""\b
 Examples:
-  edgesr upscale photo.jpg -m imdn-rtc_x2_720x480_fp16.tflite
-  edgesr upscale photo.jpg -m imdn-rtc_x2_720x480_fp16.tflite -o large.png
-  edgesr upscale holiday/ scans/ -m imdn-rtc_x2_720x480_fp16.tflite -o large/ --json
+  edgesr upscale photo.jpg
+  edgesr upscale photo.jpg -m rtc -o large.png
+  edgesr upscale holiday/ scans/ -m mine_x2_720x480_fp16.tflite -o large/ --json
 """
 )
 @click.argument(
@@ -30,10 +30,11 @@ Examples:
 @click.option(
     "-m",
     "--model-file",
-    required=True,
-    metavar="FILE.tflite",
-    type=click.Path(path_type=Path),
-    help="Super-resolution model: see `edgesr convert`.",
+    "model",
+    metavar="FILE.tflite|NAME",
+    help="Super-resolution model: a file (see `edgesr convert`), or the name or alias of a network "
+    "whose FP16 file comes with edgesr; where a file is called like a network, the file is meant. "
+    "Default: rtc.",
 )
 @click.option(
     "-o",
@@ -77,7 +78,7 @@ Examples:
 def command(
     *,
     pictures: tuple[Path, ...],
-    model_file: Path,
+    model: str | None,
     output: Path | None,
     force: bool,
     threads: int | None,
@@ -94,20 +95,22 @@ def command(
     applied. One picture that fails does not stop the others; the status is then 1.
     """
     from edgesr.batch import Failed, Settings
+    from edgesr.bundled import model_file
     from edgesr.runtime import Backend, available_threads
 
+    model_path = model_file(model)
     settings = Settings(quality, max_pixels, force, threads or available_threads())
     results: list[Done | Failed] = []
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of what is an error or a note here
-            _run(pictures, model_file, output, Backend(backend), overlap, settings, results)
+            _run(pictures, model_path, output, Backend(backend), overlap, settings, results)
     except KeyboardInterrupt:
         written = sum(not isinstance(result, Failed) for result in results)
         click.echo(f"edgesr: interrupted; whole files written: {written}, others: none", err=True)
         raise click.exceptions.Exit(130) from None
     finally:
-        _print_json(results, model_file, backend) if as_json else _print_lines(results)
+        _print_json(results, model_path, backend) if as_json else _print_lines(results)
     failed = [result for result in results if isinstance(result, Failed)]
     if len(results) == 1 and failed:
         raise PictureError(failed[0].message) from failed[0].error
@@ -118,7 +121,7 @@ def command(
 
 def _run(
     inputs: "Sequence[Path]",
-    model_file: Path,
+    model_path: Path,
     output: Path | None,
     backend: "Backend",
     overlap: int | None,
@@ -135,8 +138,8 @@ def _run(
     sources = find_pictures(inputs)
     _show_skipped(sources.skipped)
     with progress_bar() as progress, ReadAhead(sources.pictures, settings.max_pixels) as ahead:
-        runner = open_model(model_file, backend, threads=settings.threads)
-        radius, warning = choose_overlap(stated_radius(model_file), overlap, runner.shape)
+        runner = open_model(model_path, backend, threads=settings.threads)
+        radius, warning = choose_overlap(stated_radius(model_path), overlap, runner.shape)
         if warning:
             say(f"edgesr: note: {warning}")
         jobs, folder = plan(sources, output, runner.shape.scale)
@@ -182,7 +185,7 @@ def _print_lines(results: "Sequence[Done | Failed]") -> None:
             )
 
 
-def _print_json(results: "Sequence[Done | Failed]", model_file: Path, backend: str) -> None:
+def _print_json(results: "Sequence[Done | Failed]", model_path: Path, backend: str) -> None:
     """All results as one JSON document on stdout."""
     from edgesr.batch import Failed
     from edgesr.cli.report import as_json
@@ -201,7 +204,7 @@ def _print_json(results: "Sequence[Done | Failed]", model_file: Path, backend: s
                 "output_size": _size(result.output_size),
                 "tiles": result.tiles,
                 "seconds": round(result.seconds, 4),
-                "model": str(model_file),
+                "model": str(model_path),
                 "backend": backend,
                 "notes": list(result.notes),
             }

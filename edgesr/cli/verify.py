@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgesr.cli.sources import check_choice, weights_option
+
 if TYPE_CHECKING:
     from converters.manifest import BackendParity
+    from converters.verify_file import FileDescription
+    from edgesr.cli.sources import Weights
 
 
 @click.command(
@@ -23,8 +27,10 @@ Examples:
 @click.option(
     "--checkpoint",
     type=click.Path(path_type=Path),
-    help="The weights to compare with. Default: the published ones.",
+    help="The weights to compare with. Default: the bundled or published ones that the file says "
+    "it was made from.",
 )
+@weights_option
 @click.option(
     "--backend",
     type=click.Choice(["cpu", "cpu-fp16", "gpu", "gpu-fp16", "all"]),
@@ -48,6 +54,7 @@ def command(
     file: Path,
     model: str | None,
     checkpoint: Path | None,
+    weights: "Weights | None",
     backend: str | None,
     every_input: bool,
     pictures: Path | None,
@@ -68,12 +75,13 @@ def command(
     from edgesr.cli.progress_bar import progress_bar
     from edgesr.cli.sources import load_checkpoint
 
+    check_choice(checkpoint, weights)
     described = describe(file)
-    named = model or (described.facts.model if described.facts and not checkpoint else None)
+    named, chosen = (model, weights) if checkpoint else _named(described, model, weights)
     backends, left_out = chosen_backends(backend) if backend else (None, "")
     try:
         with progress_bar() as progress:
-            loaded = load_checkpoint(named, checkpoint, progress)
+            loaded = load_checkpoint(named, checkpoint, chosen, progress)
             parities = verify_file(
                 described,
                 loaded,
@@ -89,6 +97,22 @@ def command(
     _show(parities, as_json=as_json)
     if left_out:
         click.echo(f"gpu-fp16 was not run: {left_out}", err=True)
+
+
+def _named(
+    described: "FileDescription", model: str | None, weights: "Weights | None"
+) -> "tuple[str | None, Weights | None]":
+    """The network and whose weights: what the user says, else what the file says of itself."""
+    from edgesr.cli.sources import weights_of_file
+    from edgesr.registry import find_spec
+
+    facts = described.facts
+    if facts is None or weights is not None:
+        return model or (facts.model if facts else None), weights
+    spec = find_spec(facts.model, facts.scale)
+    if model is not None and model not in (spec.name, *spec.aliases):
+        return model, None
+    return model or facts.model, weights_of_file(described.path, facts)
 
 
 def _show(backends: "Sequence[BackendParity]", *, as_json: bool) -> None:

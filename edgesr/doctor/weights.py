@@ -1,22 +1,47 @@
-"""Where the published weights would come from; nothing is downloaded to find out."""
+"""Where a network's weights would come from; nothing is downloaded to find out."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+from edgesr.bundled import bundled_checkpoint, bundled_weights, shipped_file
 from edgesr.doctor.check import Area, Check, State
 from edgesr.download import cache_folder, file_sha256
+from edgesr.errors import CheckpointError
 from edgesr.registry import ArchSpec, PublishedWeights, all_specs
 
 
-def weight_checks() -> list[Check]:
-    """One check per network with published weights; the first network's are the main job's."""
-    published = [(spec, spec.published) for spec in all_specs() if spec.published]
-    return [
-        _check(spec, weights, needed=index == 0) for index, (spec, weights) in enumerate(published)
-    ]
+def weight_checks(specs: Sequence[ArchSpec] | None = None) -> list[Check]:
+    """One check per network with weights; the first network's are the main job's.
+
+    Args:
+        specs: The networks; all by default.
+    """
+    found: list[Check] = []
+    for index, spec in enumerate(all_specs() if specs is None else specs):
+        needed = index == 0
+        if bundled := _bundled(spec, needed=needed):
+            found.append(bundled)
+        elif spec.published:
+            found.append(_published(spec, spec.published, needed=needed))
+    return found
 
 
-def _check(spec: ArchSpec, weights: PublishedWeights, *, needed: bool) -> Check:
+def _bundled(spec: ArchSpec, *, needed: bool) -> Check | None:
+    """What comes with edgesr; None where nothing should."""
+    name = f"{spec.name} x{spec.scale}"
+    try:
+        if bundled_weights(spec) is None:
+            return None
+        path = bundled_checkpoint(spec)
+    except CheckpointError as error:
+        return Check(Area.WEIGHTS, name, State.BROKEN, str(error), "pip install edgesr", needed)
+    shipped = shipped_file(spec)
+    found = f"bundled: {path}; {shipped.name if shipped else 'no .tflite of it'}"
+    return Check(Area.WEIGHTS, name, State.OK, found, needed=needed)
+
+
+def _published(spec: ArchSpec, weights: PublishedWeights, *, needed: bool) -> Check:
     name = f"{spec.name} x{spec.scale}"
     shared = os.environ.get("EDGESR_SHARED")
     given = Path(shared, "reference", weights.filename) if shared else None

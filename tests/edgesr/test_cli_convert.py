@@ -19,10 +19,12 @@ from PIL import Image
 
 from converters.manifest import Manifest, read_manifest
 from converters.verify import torch_reference
+from edgesr import bundled
 from edgesr.archs.imdn_rtc import IMDNRTC
-from edgesr.checkpoints import load
+from edgesr.checkpoints import load, weights_sha256
 from edgesr.metrics import psnr_y
 from edgesr.registry import find_spec
+from helpers.bundles import LICENCE, replace_bundle
 from helpers.commands import (
     HEED_CTRL_C,
     RUN,
@@ -94,8 +96,17 @@ def convert(
         (["--fp16", "--fp32", "--model", "rtc", "-o", "a.tflite"], "give --output a folder"),
         (["--model", "rtc", "--threads", "0"], "--threads"),
         (["--model", "rtc", "--int8"], "--int8"),
+        (["--checkpoint", "a.pth", "--weights", "bundled"], "leave out --weights"),
+        (["--model", "rtc", "--weights", "mine"], "'bundled', 'published'"),
     ],
-    ids=["no network", "two precisions into one file", "no threads", "unknown option"],
+    ids=[
+        "no network",
+        "two precisions into one file",
+        "no threads",
+        "unknown option",
+        "two answers to whose weights",
+        "unknown weights",
+    ],
 )
 def test_wrong_usage_has_status_2(
     convert: Convert, here: Path, words: list[str], message: str
@@ -239,11 +250,44 @@ def test_an_unfit_folder_of_pictures_ends_in_one_line(
     assert files_in(here) == before
 
 
+def test_bundled_weights_that_are_not_there_are_one_line(
+    convert: Convert, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace_bundle(monkeypatch, tmp_path / "bundle")
+    ran = convert("--model", "rtc", "--weights", "bundled", *_SMALL)
+    ran.fails_alone("imdn-rtc has no bundled weights", "--weights published", "--checkpoint FILE")
+    assert files_in(here) == []
+
+
+@pytest.mark.slow
+def test_bundled_weights_are_taken_by_default_and_known_to_verify(
+    convert: Convert,
+    here: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bundle = replace_bundle(monkeypatch, tmp_path / "bundle")
+    path = bundle.add_rtc()
+    assert convert("--model", "rtc", *_SMALL, "-o", "a.tflite").status == 0
+    facts = read_manifest(here / "a.json").facts
+    assert facts.weights_licence == LICENCE
+    assert facts.weights_source.endswith("edgesr/weights/imdn-rtc_x2.safetensors")
+    assert facts.weights_sha256 == weights_sha256(load(path).net)
+    ran = run_here(monkeypatch, capsys, "verify", "a.tflite")
+    assert (ran.status, ran.err) == (0, "")
+    # Another edgesr brings other weights: then the file's own are not to be had.
+    monkeypatch.setattr(bundled, "WEIGHTS_FOLDER", tmp_path)
+    ran = run_here(monkeypatch, capsys, "verify", "a.tflite")
+    ran.fails_alone("a.tflite was made from weights that are neither", "--checkpoint FILE")
+
+
 def test_without_network_and_cache_the_address_is_named(here: Path, tmp_path: Path) -> None:
     published = find_spec("rtc").published
     assert published is not None
     with no_network(EDGESR_CACHE=tmp_path / "cache") as env:
-        ran = run_alone("convert", "--model", "rtc", *_SMALL, env=env, cwd=here)
+        words = ("--model", "rtc", "--weights", "published")
+        ran = run_alone("convert", *words, *_SMALL, env=env, cwd=here)
     ran.fails_alone(published.url, "Connection refused", "--checkpoint FILE")
     assert files_in(here) == []
     assert [n for n in files_in(tmp_path / "cache") if not n.endswith(".lock")] == []

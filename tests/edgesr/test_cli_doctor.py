@@ -20,7 +20,7 @@ from edgesr.download import file_sha256
 from edgesr.gpu import probe_device
 from edgesr.registry import find_spec
 from edgesr.vulkan import DRIVER_VARIABLES, Driver
-from helpers.commands import HEED_CTRL_C, RUN, Ran, no_network, run_alone, run_on_small_disk
+from helpers.commands import HEED_CTRL_C, RUN, Ran, run_alone, run_on_small_disk
 
 _ROOT = Path(__file__).parent.parent.parent
 # Trying the GPU takes a second or two: only tests on it do.
@@ -40,6 +40,15 @@ def environment(**changes: str | None) -> dict[str, str]:
 
 def quick(**changes: str | None) -> tuple[Ran, dict[str, Any]]:
     ran = run_alone("doctor", "--quick", "--json", env=environment(**changes))
+    return ran, read(ran)
+
+
+def without_bundle(**changes: str | None) -> tuple[Ran, dict[str, Any]]:
+    """As an edgesr finds things with which no weights come."""
+    hide = "from pathlib import Path; import edgesr.bundled as b; b.WEIGHTS_FOLDER = Path('none'); "
+    argv = [sys.executable, "-c", hide + RUN, "doctor", "--quick", "--json"]
+    done = subprocess.run(argv, capture_output=True, text=True, env=environment(**changes))
+    ran = Ran(done.returncode, done.stdout, done.stderr)
     return ran, read(ran)
 
 
@@ -359,9 +368,7 @@ def test_an_adb_that_does_not_work_is_broken(tmp_path: Path, content: str, found
 
 def test_weights_that_are_not_here_will_be_downloaded(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    with no_network(EDGESR_CACHE=cache) as env:
-        ran = run_alone("doctor", "--quick", "--json", env=env)
-    found = read(ran)
+    ran, found = without_bundle(EDGESR_CACHE=str(cache), EDGESR_SHARED=None)
     assert ran.status == 0
     assert state(found, "imdn-rtc x2") == ("unchecked", "edgesr convert --model imdn-rtc")
     assert "github.com/Zheng222/IMDN" in check(found, "imdn-rtc x2")["found"]
@@ -373,7 +380,7 @@ def test_downloaded_weights_are_found(tmp_path: Path, shared: Path) -> None:
     weights = find_spec("rtc").published
     assert weights is not None
     shutil.copy(shared / "reference" / weights.filename, tmp_path)
-    _, found = quick(EDGESR_SHARED=None, EDGESR_CACHE=str(tmp_path))
+    _, found = without_bundle(EDGESR_SHARED=None, EDGESR_CACHE=str(tmp_path))
     rtc = check(found, "imdn-rtc x2")
     assert (rtc["state"], rtc["found"]) == ("ok", f"{tmp_path / weights.filename} (downloaded)")
 
@@ -383,7 +390,7 @@ def test_weights_that_are_not_the_published_ones_stop_the_main_job(tmp_path: Pat
     reference.mkdir()
     (reference / "model_RTC.pth").write_bytes(b"something else")
     assert file_sha256(reference / "model_RTC.pth")
-    ran, found = quick(EDGESR_SHARED=str(tmp_path))
+    ran, found = without_bundle(EDGESR_SHARED=str(tmp_path))
     assert ran.status == 1
     assert state(found, "imdn-rtc x2") == ("broken", "unset EDGESR_SHARED")
     assert "imdn-rtc x2 broken" in job(found, "main job")["text"]
@@ -394,10 +401,10 @@ def test_a_cache_that_cannot_be_written_stops_what_must_be_downloaded(
 ) -> None:
     cache = tmp_path / "file"
     cache.touch()
-    ran, found = quick(EDGESR_CACHE=str(cache), EDGESR_SHARED=None)
+    ran, found = without_bundle(EDGESR_CACHE=str(cache), EDGESR_SHARED=None)
     assert ran.status == 1
     assert check(found, "cache of downloads")["state"] == "broken"
-    ran, _ = quick(EDGESR_CACHE=str(cache), EDGESR_SHARED=str(shared))
+    ran, _ = without_bundle(EDGESR_CACHE=str(cache), EDGESR_SHARED=str(shared))
     assert ran.status == 0
 
 

@@ -2,14 +2,20 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
+import edgesr
+from edgesr.bundled import PUBLISHED_QUALITY
 from edgesr.cli import cli
 from edgesr.registry import all_specs
+from helpers.bundles import LICENCE, replace_bundle
 
 
 def run(*arguments: str) -> str:
@@ -23,14 +29,33 @@ def test_table_has_one_row_for_each_network() -> None:
     for spec in all_specs():
         side = 2 * spec.receptive_radius + 1
         facts = [f"x{spec.scale}", f"{spec.parameters:,}", f"{side}x{side}", *spec.aliases]
-        if spec.published:
-            facts += [spec.published.project, spec.published.licence]
         for fact in facts:
             assert fact in rows[spec.name]
+        if spec.published:
+            row = next(line for line in run().splitlines() if spec.published.project in line)
+            assert f"published by {spec.published.project}" in row
+            assert spec.published.licence in row
 
 
 def test_table_names_known_figures() -> None:
-    assert re.search(r"imdn-rtc \(rtc\) +x2 +20,190 +45x45 .*none stated", run())
+    assert re.search(r"imdn-rtc \(rtc\) +x2 +20,190 +45x45 ", run())
+    assert re.search(r"published by github.com/Zheng222/IMDN +none stated +37.24", run())
+
+
+def test_bundled_weights_come_first_with_licence_and_quality(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bundle = replace_bundle(monkeypatch, tmp_path)
+    bundle.add_rtc()
+    shutil.copy(Path(edgesr.__file__).parent / "weights" / PUBLISHED_QUALITY, bundle.weights)
+    first, second = [line.split() for line in run().splitlines()[2:4]]
+    assert first[0] == "imdn-rtc"
+    assert first[5:] == ["bundled", *LICENCE.split(), "12.34"]
+    assert second == ["published", "by", "github.com/Zheng222/IMDN", "none", "stated", "37.24"]
+    rtc = json.loads(run("--json"))["models"][0]
+    assert rtc["bundled"]["psnr_db"] == {"Set5": 12.344}
+    assert rtc["bundled"]["path"].endswith("imdn-rtc_x2.safetensors")
+    assert round(rtc["published"][0]["psnr_db"]["Set14"], 2) == 32.95
 
 
 def test_json_holds_everything_a_script_needs() -> None:

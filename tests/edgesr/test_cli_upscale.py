@@ -22,7 +22,8 @@ from edgesr.batch import Settings
 from edgesr.cli import main
 from edgesr.cli.upscale import command
 from edgesr.runtime import ModelShape
-from helpers.commands import HEED_CTRL_C, RUN, Ran, run_on_small_disk
+from helpers.bundles import replace_bundle
+from helpers.commands import HEED_CTRL_C, RUN, Ran, run_here, run_on_small_disk
 from helpers.small_net import SmallNet
 
 _NET = SmallNet(2, 2)
@@ -87,6 +88,33 @@ def test_the_result_lies_beside_the_picture_and_is_right(folder: Path, upscale: 
     assert error.max() < 0.51, f"off by {error.max():.3f} grey levels"
     assert ran.out.startswith(f"{folder / 'a.png'} 30x40 -> {folder / 'a_x2.png'} 60x80 (6 tiles,")
     assert ran.err == ""
+
+
+@pytest.mark.parametrize("words", [[], ["-m", "rtc"], ["-m", "imdn-rtc"]], ids=str)
+def test_without_a_file_the_one_that_comes_with_edgesr_is_taken(
+    folder: Path,
+    small_tflite: Path,
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shipped = replace_bundle(monkeypatch, tmp_path / "bundle").add_file(small_tflite)
+    ran = run_here(monkeypatch, capsys, "upscale", folder / "a.png", *words, "--json")
+    assert (ran.status, ran.err) == (0, "")
+    assert json.loads(ran.out)["pictures"][0]["model"] == str(shipped)
+    with Image.open(folder / "a_x2.png") as image:
+        assert image.size == (80, 60)
+
+
+@pytest.mark.parametrize("name", ["fmen-s", "rtx"])
+def test_a_network_whose_file_does_not_come_with_edgesr_is_one_line(
+    folder: Path, upscale: Upscale, small_tflite: Path, tmp_path: Path, name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    replace_bundle(monkeypatch, tmp_path / "bundle").add_file(small_tflite)
+    upscale(folder / "a.png", "-m", name).fails_alone(name, "imdn-rtc, rtc")
+    assert _files(folder) == ["a.png"]
 
 
 @pytest.mark.parametrize("name", ["b.jpg", "b.webp", "b.PNG"])
@@ -340,11 +368,10 @@ def test_an_unfit_model_file_ends_in_one_line(folder: Path, upscale: Upscale, ca
     "arguments",
     [
         [],
-        ["a.png"],
         ["a.png", "-m", "x", "--threads", "0"],
         ["a.png", "-m", "x", "--quality", "101"],
     ],
-    ids=["nothing", "no model", "no threads", "quality"],
+    ids=["nothing", "no threads", "quality"],
 )
 def test_wrong_usage_has_status_2(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -52,8 +52,9 @@ def verify(
         ([], "FILE"),
         (["foreign.tflite"], "--model NAME"),
         (["foreign.tflite", "--model", "rtc", "--threads", "0"], "--threads"),
+        (["foreign.tflite", "--checkpoint", "a", "--weights", "bundled"], "leave out --weights"),
     ],
-    ids=["nothing", "a file that does not say what it is", "no threads"],
+    ids=["nothing", "a file that does not say what it is", "no threads", "two answers"],
 )
 def test_wrong_usage_has_status_2(verify: Verify, words: list[str], message: str) -> None:
     verify(*words).is_wrong_usage(message)

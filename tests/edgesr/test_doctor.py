@@ -16,6 +16,9 @@ from pathlib import Path
 import pytest
 
 from edgesr.doctor import Check, State, adb, child, packages
+from edgesr.doctor.weights import weight_checks
+from edgesr.registry import find_spec
+from helpers.bundles import replace_bundle
 
 _ROOT = Path(__file__).parent.parent.parent
 
@@ -293,3 +296,21 @@ def test_a_port_that_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch, port:
     assert found.state is State.BROKEN
     assert found.found == f"got ANDROID_ADB_SERVER_PORT={port}, allowed 1 to 65535"
     assert found.remedy == "unset ANDROID_ADB_SERVER_PORT"
+
+
+# Weights
+
+
+def test_bundled_weights_are_enough_and_damaged_ones_stop_the_main_job(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bundle = replace_bundle(monkeypatch, tmp_path)
+    path = bundle.add_rtc()
+    bundle.add_file(path)
+    found = weight_checks([find_spec("rtc")])
+    assert [(c.name, c.state, c.needed) for c in found] == [("imdn-rtc x2", State.OK, True)]
+    assert found[0].found == f"bundled: {path}; imdn-rtc_x2_720x480_fp16.tflite"
+    path.write_bytes(b"damaged")
+    (broken,) = weight_checks([find_spec("rtc")])
+    assert (broken.state, broken.needed) == (State.BROKEN, True)
+    assert "sha256" in broken.found
