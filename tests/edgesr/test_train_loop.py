@@ -85,6 +85,12 @@ def test_the_best_and_the_last_average_are_kept_with_their_psnr(folder: Path) ->
     assert last["commit"]
 
 
+def test_each_stage_begins_with_a_new_optimiser(folder: Path) -> None:
+    saved = torch.load(folder / "whole" / "checkpoint.pt", weights_only=True)
+    steps = {int(moments["step"]) for moments in saved["optimizer"]["state"].values()}
+    assert steps == {short_recipe().stages[1].steps}
+
+
 def test_the_written_weights_are_a_checkpoint_of_the_network(folder: Path) -> None:
     loaded = load(folder / "whole" / "model.safetensors", "rtc")
     assert not loaded.training_form
