@@ -9,7 +9,7 @@ ifneq ($(wildcard ../shared/reference),)
 export EDGESR_SHARED ?= $(abspath ../shared)
 endif
 
-.PHONY: install demo test lint format system-deps clean
+.PHONY: install demo test lint format models system-deps clean
 
 install: $(STAMP)
 
@@ -36,6 +36,10 @@ lint: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+# The files in tflite_models/ anew, with manifests, cards and table: minutes, on a quiet machine.
+models: $(STAMP)
+	$(BIN)/python -m converters.shipped
 
 # What the full test suite needs of Debian: the Vulkan loader, Chromium for its SwiftShader
 # driver, and adb.

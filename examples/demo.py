@@ -1,7 +1,7 @@
 """The main job on a real photograph: convert, inspect, upscale, and show the difference.
 
-With EDGESR_SHARED set, the checkpoint and the photograph come from there; otherwise the checkpoint
-is downloaded from its authors and edgesr draws a test card.
+The weights are those that come with edgesr. With EDGESR_SHARED set, the photograph comes from
+there; otherwise edgesr draws a test card.
 """
 
 import argparse

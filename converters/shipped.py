@@ -1,0 +1,247 @@
+"""Make the `.tflite` files that come with edgesr, prove and measure them, and write their cards.
+
+    python -m converters.shipped        (or: make models)
+
+FP16 and FP32 at 720x480 of every network with bundled weights go to `tflite_models/`. Calibration
+uses the drawn inputs alone, never photographs, so that the files do not depend on what pictures a
+machine has: they are what `edgesr convert --model NAME --fp16 --fp32` makes where EDGESR_SHARED is
+not set. (Photographs in calibration change the parity on other photographs by 0.1 dB.) Parity is
+then measured on photographs too, on every backend that is here; they and the benchmark set lie
+under EDGESR_SHARED.
+"""
+
+import datetime
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+import numpy as np
+
+from converters.audit import audit
+from converters.bundle import benchmarks_folder
+from converters.gpu_gate import FoundGpu, look_for_gpu
+from converters.latency import Float64Array, measure_latencies
+from converters.manifest import GpuRecord, Manifest, manifest_path, read_manifest
+from converters.parity import DEFAULT_BACKENDS
+from converters.pipeline import convert, default_outputs
+from converters.probes import default_pictures
+from converters.records import (
+    FileMeasurement,
+    LatencyConditions,
+    Measurements,
+    QualityRecord,
+)
+from converters.shipped_cards import model_card, table_of_models
+from converters.spec import ConversionSpec, Precision
+from converters.verify_file import describe, verify_file
+from edgesr.bundled import bundled_checkpoint, bundled_weights
+from edgesr.checkpoints import LoadedCheckpoint, load
+from edgesr.errors import EdgeSRError, PictureError
+from edgesr.files import atomic_outputs
+from edgesr.progress import ProgressCallback, silent
+from edgesr.quality import benchmark_set, by_bicubic, by_file, measure
+from edgesr.registry import ArchSpec, all_specs, find_spec
+from edgesr.runtime import available_threads
+
+FOLDER = Path(__file__).parent.parent / "tflite_models"
+MEASUREMENTS = "measurements.json"
+CONVERSION = ConversionSpec(precisions=(Precision.FP16, Precision.FP32))
+
+_MEASURED_ON = "Set5"
+_ROUNDS, _WARM_UP = 30, 3
+
+
+def shipped_specs() -> list[ArchSpec]:
+    """The networks whose files come with edgesr: those with bundled weights."""
+    return [spec for spec in all_specs() if bundled_weights(spec)]
+
+
+def build(
+    spec: ArchSpec,
+    folder: Path,
+    *,
+    threads: int | None = None,
+    progress: ProgressCallback = silent,
+) -> list[Path]:
+    """Convert a network's bundled weights as they are shipped, manifests beside.
+
+    Args:
+        spec: The network.
+        folder: Where to.
+        threads: CPU threads of the parity runs.
+        progress: Told of every stage.
+
+    Returns:
+        The FP16 and the FP32 file.
+
+    Raises:
+        CheckpointError: It has no bundled weights.
+        ParityGateError: A file does not match; nothing is written.
+    """
+    checkpoint = _checkpoint(spec)
+    outputs = default_outputs(checkpoint, CONVERSION, folder)
+    convert(checkpoint, CONVERSION, outputs, pictures=None, threads=threads, progress=progress)
+    return list(outputs.values())
+
+
+def _checkpoint(spec: ArchSpec) -> LoadedCheckpoint:
+    return load(bundled_checkpoint(spec), spec.name)
+
+
+def proven(
+    path: Path, pictures: Path, gpu: FoundGpu, progress: ProgressCallback = silent
+) -> Manifest:
+    """The manifest of a file that `build` made, its parity measured on photographs and a GPU too.
+
+    Args:
+        path: The file, its manifest beside it.
+        pictures: Folder of photographs.
+        gpu: What GPU there is.
+        progress: Told after every input.
+
+    Raises:
+        ParityGateError: It does not match, or the GPU does not take it.
+    """
+    described, manifest = describe(path), read_manifest(manifest_path(path))
+    checkpoint = _checkpoint(find_spec(manifest.facts.model, manifest.facts.scale))
+    backends = (*DEFAULT_BACKENDS[described.precision.value], *gpu.backends)
+    report = verify_file(
+        described, checkpoint, backends=backends, pictures=pictures, progress=progress
+    )
+    record = GpuRecord(
+        rules_passed=manifest.gpu.rules_passed,
+        offences=manifest.gpu.offences,
+        accelerator="passed" if gpu.backends else "not checked",
+        why_not_checked="" if gpu.backends else gpu.why_not,
+    )
+    return manifest.model_copy(update={"parity": report.backends, "gpu": record})
+
+
+def measured(files: Sequence[Path], benchmarks: Path) -> Measurements:
+    """Quality and latency of the files.
+
+    Args:
+        files: What `build` made.
+        benchmarks: The folder of the benchmark sets.
+
+    Raises:
+        PictureError: The set is not there.
+    """
+    conditions = _conditions()
+    latencies = measure_latencies(
+        files, threads=conditions.threads, rounds=_ROUNDS, warm_up=_WARM_UP
+    )
+    return Measurements(
+        files=tuple(
+            _measurement(file, taken_ms, benchmarks)
+            for file, taken_ms in zip(files, latencies, strict=True)
+        ),
+        latency=conditions,
+    )
+
+
+def _conditions() -> LatencyConditions:
+    from edgesr.train.folder import machine
+
+    here = machine()
+    return LatencyConditions(
+        processor=here["processor"],
+        cpus=available_threads(),
+        threads=available_threads(),
+        rounds=_ROUNDS,
+        warm_up=_WARM_UP,
+        load_before=round(os.getloadavg()[0], 2),
+        runtime=f"ai-edge-litert {version('ai-edge-litert')}, XNNPACK, FP32 arithmetic",
+        system=here["system"],
+        python=platform.python_version(),
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+    )
+
+
+def _measurement(file: Path, taken_ms: Float64Array, benchmarks: Path) -> FileMeasurement:
+    found, manifest = audit(file), read_manifest(manifest_path(file))
+    spec = find_spec(manifest.facts.model, manifest.facts.scale)
+    pairs = benchmark_set(benchmarks, _MEASURED_ON, spec.scale)
+    ours, bicubic = (
+        QualityRecord.of(measure(upscale, _MEASURED_ON, pairs, spec.scale))
+        for upscale in (by_file(file), by_bicubic(spec.scale))
+    )
+    return FileMeasurement(
+        file=file.name,
+        sha256=manifest.sha256,
+        parameters=spec.parameters,
+        stored_parameters=found.parameters,
+        macs=found.macs,
+        quality=ours,
+        bicubic=bicubic,
+        median_ms=round(float(np.median(taken_ms)), 1),
+        p90_ms=round(float(np.quantile(taken_ms, 0.9)), 1),
+    )
+
+
+def cards(manifests: Sequence[Manifest], measurements: Measurements) -> dict[str, str]:
+    """Every text of the folder: file name -> content. It depends on nothing else."""
+    by_file = {entry.file: entry for entry in measurements.files}
+    texts = {
+        f"{Path(m.file).stem}.md": model_card(m, by_file[m.file], measurements.latency)
+        for m in manifests
+    }
+    return texts | {"README.md": table_of_models(manifests, measurements)}
+
+
+def write_all(
+    folder: Path, pictures: Path, benchmarks: Path, progress: ProgressCallback = silent
+) -> list[Manifest]:
+    """Make everything in a folder anew; all of it is written, or nothing.
+
+    Args:
+        folder: Where to; files there are replaced.
+        pictures: Folder of photographs.
+        benchmarks: The folder of the benchmark sets.
+        progress: Told of every stage.
+
+    Raises:
+        EdgeSRError: A file cannot be made, proven, measured or written.
+    """
+    gpu = look_for_gpu()
+    with tempfile.TemporaryDirectory(prefix="edgesr-") as scratch:
+        files = [
+            file
+            for spec in shipped_specs()
+            for file in build(spec, Path(scratch), progress=progress)
+        ]
+        manifests = [proven(file, pictures, gpu, progress) for file in files]
+        measurements = measured(files, benchmarks)
+        contents = {file.name: file.read_bytes() for file in files}
+    texts = {manifest_path(Path(m.file)).name: m.to_json() for m in manifests}
+    texts |= cards(manifests, measurements)
+    texts[MEASUREMENTS] = measurements.model_dump_json(indent=2) + "\n"
+    contents |= {name: text.encode() for name, text in texts.items()}
+    with atomic_outputs([folder / name for name in contents], overwrite=True) as temporary:
+        for path, content in zip(temporary, contents.values(), strict=True):
+            path.write_bytes(content)
+    return manifests
+
+
+@click.command()
+def command() -> None:
+    """Make, prove and measure the shipped files."""
+    try:
+        pictures = default_pictures()
+        if pictures is None:
+            raise PictureError("photographs are needed: set EDGESR_SHARED to the folder of train/")
+        manifests = write_all(FOLDER, pictures, benchmarks_folder())
+    except EdgeSRError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    for manifest in manifests:
+        click.echo(f"{FOLDER / manifest.file}  sha256 {manifest.sha256[:16]}...")
+
+
+if __name__ == "__main__":
+    command()
