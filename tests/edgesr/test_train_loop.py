@@ -256,7 +256,7 @@ def test_fmen_s_trains_in_its_own_value_range_and_is_written_in_both_forms(
     folder: Path, tmp_path: Path
 ) -> None:
     schedule = Cosine(kind="cosine", rate=2e-3)
-    stage = Stage(steps=30, lr_patch=12, batch=4, schedule=schedule)
+    stage = Stage(steps=60, lr_patch=12, batch=4, schedule=schedule)
     recipe = short_recipe(
         model="fmen-s", scale=4, training_form=True, stages=(stage,), ema_decay=0.0
     )
