@@ -46,7 +46,7 @@ ORIGINS = {
         "BSDS500 (Berkeley segmentation), its train and test splits",
         "research use; B100's pictures are in its val split, which is left out",
     ),
-    "sunhays": ("Sun-Hays80", "published for research; no licence stated where it was had"),
+    "sunhays": ("Sun-Hays80", "none stated where it was had"),
     "photos": ("photographs, reduced to 2040 pixels", "public domain"),
 }
 
