@@ -28,9 +28,6 @@ _WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict")
 _MAX_NESTING = 8  # a pickle can hold a dict inside itself
 _MAX_BYTES = 2**30  # the largest checkpoint of a network for phones has a few megabytes
 _TORCH_STARTS = (b"PK\x03\x04", b"\x80")  # a zip archive since torch 1.6, a pickle before
-#: The source of a file that is neither bundled nor published.
-USERS_OWN = "a file of the user's own, not one of the published checkpoints edgesr knows"
-
 _SAVE_ADVICE = "save its weights alone: torch.save(net.state_dict(), FILE)"
 
 
@@ -282,4 +279,4 @@ def _provenance(spec: ArchSpec, sha256: str) -> tuple[str, str]:
     for weights in spec.all_published:
         if weights.sha256 == sha256:
             return weights.licence, f"published by {weights.project}: {weights.url}"
-    return "unknown", USERS_OWN
+    return "unknown", "a file of the user's own, not one of the published checkpoints edgesr knows"

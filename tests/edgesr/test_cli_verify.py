@@ -121,7 +121,7 @@ def test_the_vendors_own_file_is_shown_to_differ(shared: Path) -> None:
     """It holds other weights than the checkpoint that was published beside it."""
     file = shared / "reference" / "imdn_rtc_time.tflite"
     with no_network(EDGESR_SHARED=shared) as env:
-        ran = run_alone("verify", file, "--model", "rtc", env=env)
+        ran = run_alone("verify", file, "--model", "rtc", "--weights", "published", env=env)
     ran.fails("imdn_rtc_time.tflite")
     assert "FAILED" in ran.out
     assert "all together" in ran.out
