@@ -1,5 +1,6 @@
 """Why the GPU accelerator refuses a file, in terms of the rules, and what removes the reason."""
 
+import re
 from pathlib import Path
 
 from converters.audit import Audit, audit
@@ -7,6 +8,9 @@ from converters.gpu_rules import Offence
 from converters.manifest import RefusalRecord
 from edgesr.gpu_log import Refusal, Refusals
 
+# The runtime's own limits, and not the GPU's: more elements than a 32-bit number counts.
+_TOO_LARGE = re.compile(r"exceed|too large|overflow", re.IGNORECASE)
+_SMALLER = "convert at a smaller --size"
 _UNFORESEEN = "none known: no rule of edgesr's foresees it; `edgesr inspect` shows the operator"
 
 
@@ -45,8 +49,13 @@ def _record(refusal: Refusal, found: Audit) -> RefusalRecord:
         shape=first.shape if first else None,
         rule=f"{first.allowed} ({first.rule})" if first else None,
         reason=refusal.reason.rstrip("."),
-        remedy=first.remedy if first else _UNFORESEEN,
+        remedy=first.remedy if first else _remedy(refusal.reason),
     )
+
+
+def _remedy(reason: str) -> str:
+    """What helps where no rule is broken."""
+    return _SMALLER if _TOO_LARGE.search(reason) else _UNFORESEEN
 
 
 def _most_telling(broken: list[Offence]) -> Offence | None:

@@ -157,11 +157,12 @@ def verify(
     """
     with contextlib.ExitStack() as stack:
         quick = None if every_input else quick_inputs(probes)
-        runs = [
-            _open(path, precision, backend, threads, quick, stack)
-            for path, precision in files.items()
-            for backend in backends[precision]
-        ]
+        wanted = [(path, p, backend) for path, p in files.items() for backend in backends[p]]
+        runs: list[_Run] = []
+        for path, precision, backend in wanted:
+            progress("load", len(runs), len(wanted))
+            runs.append(_open(path, precision, backend, threads, quick, stack))
+        progress("load", len(runs), len(wanted))
         references = _on_cpu(runs, threads)
         for index, probe in enumerate(probes):
             progress("verify", index, len(probes))

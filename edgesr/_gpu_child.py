@@ -6,8 +6,10 @@ Then every input, as raw float32, is answered by an output. What the runtime log
 output and error, which edgesr/gpu_process.py keeps.
 """
 
+import contextlib
 import ctypes
 import json
+import signal
 import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -17,9 +19,12 @@ import numpy as np
 
 from edgesr.gpu_compile import compile_gpu, precision_in_force
 
+_PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
+
 
 def main() -> None:
     """Serve one model until the other end closes."""
+    _die_with_parent()
     connection: Connection[bytes, bytes] = Connection(int(sys.argv[1]))
     request = json.loads(connection.recv_bytes())
     content = connection.recv_bytes()
@@ -35,6 +40,12 @@ def main() -> None:
     connection.send_bytes(json.dumps(answer).encode())
     if model is not None:
         _serve(connection, model, int(np.prod(request["output_shape"])))
+
+
+def _die_with_parent() -> None:
+    """End at once with the process that asked; a run of minutes would go on for nobody."""
+    with contextlib.suppress(AttributeError, OSError):  # Linux alone has it
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _missing() -> str | None:

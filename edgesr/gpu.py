@@ -16,7 +16,7 @@ from edgesr import gpu_log
 from edgesr.errors import AcceleratorError, EdgeSRError, NoGpuError, NoHalfPrecisionError
 from edgesr.gpu_process import GpuProcess
 from edgesr.interpreter import require_litert
-from edgesr.vulkan import Driver, find_drivers
+from edgesr.vulkan import DRIVER_VARIABLES, Driver, DriverKind, find_drivers
 
 Float32Array = NDArray[np.float32]
 Shape = tuple[int, int, int, int]
@@ -77,6 +77,8 @@ class GpuRefusalError(EdgeSRError):
 class GpuModel:
     """A model that the accelerator has taken whole; to be closed, also by `with`.
 
+    Its process ends with the thread that opens it (Linux tells it of no other death).
+
     Attributes:
         device: What computes it.
     """
@@ -123,10 +125,13 @@ class GpuModel:
             )
         if not any(self._open(driver, content) for driver in drivers):
             named = ", ".join(f"{driver} ({driver.kind})" for driver in drivers)
-            raise NoGpuError(
-                f"no GPU: the Vulkan driver {named} offers LiteRT no device; install your GPU's "
-                "driver, or Chromium for a software device (`apt-get install chromium`)"
+            remedy = (
+                f"unset {' and '.join(DRIVER_VARIABLES)}"
+                if drivers[0].kind is DriverKind.CHOSEN
+                else "install your GPU's driver, or Chromium for a software device "
+                "(`apt-get install chromium`)"
             )
+            raise NoGpuError(f"no GPU: the Vulkan driver {named} offers LiteRT no device; {remedy}")
 
     def run(self, lr_nhwc: Float32Array) -> Float32Array:
         """Run once.

@@ -139,10 +139,18 @@ def _installed(values: Mapping[str, str]) -> Iterator[Path]:
     for variable, usual in _FOLDERS:
         folders = (variable and values.get(variable)) or usual.format(HOME=values.get("HOME", ""))
         for folder in filter(None, folders.split(os.pathsep)):
-            for path in sorted(Path(folder, "vulkan/icd.d").glob("*.json")):
+            for path in _manifests_in(Path(folder, "vulkan/icd.d")):
                 if path.resolve() not in seen and _problem(path) is None:
                     seen.add(path.resolve())
                     yield path
+
+
+def _manifests_in(folder: Path) -> list[Path]:
+    """What is named like a manifest; nothing where this user may not look, as under sudo."""
+    try:
+        return sorted(folder.glob("*.json"))
+    except OSError:
+        return []
 
 
 def _swiftshader(values: Mapping[str, str]) -> Iterator[Path]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   edgesr convert --model rtc --fp16
-  edgesr convert --checkpoint model_RTC.pth --fp16 --fp32 --output models/
+  edgesr convert --checkpoint model_RTC.pth --fp16 --fp32 --output .
   edgesr convert --model rtc --weights published --gate gpu
   edgesr convert --model fmen-s --size 480x320 --json
 """
@@ -162,7 +162,10 @@ def _check_output(output: Path | None, precisions: "Sequence[Precision]") -> Non
     if output is None or output.is_dir():
         return
     if len(precisions) > 1:
-        raise click.UsageError("--fp16 with --fp32 makes two files: give --output a folder")
+        raise click.UsageError(
+            f"--fp16 with --fp32 makes two files: got --output {output}, allowed a folder that "
+            "exists"
+        )
     if output.suffix != ".tflite":
         raise OutputError(
             f"got --output {output}, allowed a folder that exists or a name ending in .tflite"

@@ -20,7 +20,8 @@ def progress_bar() -> Generator[ProgressCallback]:
         The callback. A stage may be reported again from its beginning (tiles of the next picture):
         its line starts anew. A total of 0 means unknown and pulses.
     """
-    if not sys.stderr.isatty():
+    # A closed stderr is None here, whatever its type says.
+    if sys.stderr is None or not sys.stderr.isatty():  # pyright: ignore[reportUnnecessaryComparison]
         yield silent
         return
     from rich import progress as rp

@@ -78,9 +78,10 @@ def command(
     check_choice(checkpoint, weights)
     described = describe(file)
     named, chosen = (model, weights) if checkpoint else _named(described, model, weights)
-    backends, left_out = chosen_backends(backend) if backend else (None, "")
     try:
         with progress_bar() as progress:
+            progress("prepare", 0, 0)
+            backends, left_out = chosen_backends(backend) if backend else (None, "")
             loaded = load_checkpoint(named, checkpoint, chosen, progress)
             parities = verify_file(
                 described,

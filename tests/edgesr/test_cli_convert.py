@@ -93,7 +93,7 @@ def convert(
     ("words", "message"),
     [
         ([], "--model NAME"),
-        (["--fp16", "--fp32", "--model", "rtc", "-o", "a.tflite"], "give --output a folder"),
+        (["--fp16", "--fp32", "--model", "rtc", "-o", "a.tflite"], "allowed a folder that exists"),
         (["--model", "rtc", "--threads", "0"], "--threads"),
         (["--model", "rtc", "--int8"], "--int8"),
         (["--checkpoint", "a.pth", "--weights", "bundled"], "leave out --weights"),

@@ -166,7 +166,10 @@ def test_variables_are_set_in_the_child_alone(slow_driver: Driver) -> None:
     before = dict(os.environ)
     process = GpuProcess({**slow_driver.variables, "EDGESR_TEST": "here"})
     try:
-        environment = Path(f"/proc/{child_of(process)}/environ").read_bytes().split(b"\0")
+        deadline = time.monotonic() + 10  # empty until the new program is in place
+        while not (text := Path(f"/proc/{child_of(process)}/environ").read_bytes()):
+            assert time.monotonic() < deadline
+        environment = text.split(b"\0")
     finally:
         process.close()
     assert b"EDGESR_TEST=here" in environment
@@ -212,3 +215,29 @@ def test_the_log_is_shown_on_request(
     process.close()
     process.close()
     assert capsys.readouterr().err.count("Selected adapter") == 2  # the probe's and the model's
+
+
+def test_a_child_that_hangs_ends_with_its_parent_too(slow_driver: Driver) -> None:
+    """A run of minutes would go on for nobody, under `timeout` or in a job that is cancelled."""
+    script = (
+        "import sys, time; sys.path[:0] = sys.argv[1].split('|');"
+        "from edgesr.gpu_process import GpuProcess;"
+        "process = GpuProcess(dict([sys.argv[2].split('=', 1)]));"
+        "print(process._child.pid, flush=True); time.sleep(60)"
+    )
+    (name, value), *_ = slow_driver.variables.items()
+    argv = [sys.executable, "-c", script, "|".join(sys.path), f"{name}={value}"]
+    parent = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    time.sleep(3)  # by then it has asked to be told of its parent's end
+    os.kill(child, signal.SIGSTOP)  # only a kill ends it now
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 5
+    while is_alive(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    alive = is_alive(child)
+    if alive:
+        os.kill(child, signal.SIGKILL)
+    assert not alive

@@ -202,3 +202,11 @@ def test_looking_changes_no_environment(machine: dict[str, str]) -> None:
     find_drivers(machine)
     find_drivers()
     assert dict(os.environ) == before
+
+
+def test_a_folder_that_cannot_be_read_is_passed_over(
+    machine: dict[str, str], tmp_path: Path
+) -> None:
+    """As root's is for another user who kept root's HOME."""
+    expected = find_drivers(machine)
+    assert find_drivers(machine | {"HOME": "/" + "a" * 5000}) == expected
