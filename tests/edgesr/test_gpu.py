@@ -1,6 +1,7 @@
 """Models on LiteRT's real GPU accelerator: what it computes, what it refuses, and how it fails."""
 
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -161,7 +162,7 @@ class TestSwiftShader:
         assert children() == before
 
     def test_native_code_without_memory_takes_nothing_down(self) -> None:
-        """It does not look at what it was given: a real segmentation fault, or an abort."""
+        """Who asks first for what is not there decides: a segmentation fault, an abort, an error."""
         side = 512
         lr, hr = (1, side, side, 3), (1, 2 * side, 2 * side, 3)
         before = children()
@@ -169,8 +170,8 @@ class TestSwiftShader:
             resource.prlimit(model._process._child.pid, resource.RLIMIT_AS, (1, 1))
             with pytest.raises(AcceleratorError) as caught:
                 model.run(picture(0, lr))
-        assert " was killed by SIG" in one_line(caught)
-        assert " while running m.tflite" in one_line(caught)
+        ended = r" (was killed by SIG[A-Z]+|ended with status 1) while running m\.tflite"
+        assert re.search(ended, one_line(caught)), one_line(caught)
         assert children() == before
 
     def test_the_time_limit_holds_for_compiling(self) -> None:
