@@ -27,6 +27,7 @@ Examples:
   edgesr train --recipe smoke --data pictures/ -o first/
   edgesr train --recipe rtc-2core --data DIV2K/ --val Set5/x2 -o rtc/
   edgesr train --recipe rtc-2core --data DIV2K/ --val Set5/x2 -o rtc/ --resume
+  edgesr train --recipe longer.toml --init rtc/model-training.safetensors --data DIV2K/ -o rtc2/
   torchrun --nproc-per-node 2 --no-python edgesr train --recipe rtc-gpu --data DIV2K/ -o rtc/
 """,
 )
@@ -66,6 +67,14 @@ Examples:
     "where there is none, begin one.",
 )
 @click.option(
+    "--init",
+    "first_weights",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Weights to begin with instead of random ones: the model-training.safetensors of another "
+    "training of the same network.",
+)
+@click.option(
     "--steps", type=click.IntRange(1), help="The whole recipe in so many steps, in proportion."
 )
 @click.option("--threads", type=click.IntRange(1), help="CPU threads. Default: all.")
@@ -89,6 +98,7 @@ def command(
     validation: Path | None,
     output: Path,
     resume: bool,
+    first_weights: Path | None,
     steps: int | None,
     threads: int | None,
     device: str,
@@ -111,7 +121,7 @@ def command(
     require("training", _EXTRA, "train")
     from edgesr.train.run import Places
 
-    places = Places(data, output, validation, cache, device, threads)
+    places = Places(data, output, validation, cache, device, threads, first_weights)
     return _run(recipe, places, resume=resume, as_json=as_json)
 
 

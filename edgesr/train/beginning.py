@@ -2,15 +2,62 @@
 
 import contextlib
 from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
+from edgesr.checkpoints import load
+from edgesr.errors import CheckpointError
 from edgesr.registry import ArchSpec, build
 from edgesr.train.ema import Ema
+from edgesr.train.export import read_facts
 from edgesr.train.recipe import Adam, Recipe, Stage
 from edgesr.train.schedule import learning_rate
 from edgesr.train.state import State
+
+
+@dataclass(frozen=True)
+class FirstWeights:
+    """Weights of an earlier training, for one that does not begin with random ones.
+
+    Attributes:
+        net: The network that holds them, in the form that is to be trained.
+        origin: What they are: digest of the file and what it says of its training.
+    """
+
+    net: nn.Module
+    origin: dict[str, Any]
+
+
+def first_weights(path: Path, recipe: Recipe, spec: ArchSpec) -> FirstWeights:
+    """Read the weights that a training is to begin with.
+
+    Args:
+        path: A file of weights in the form that the recipe trains, such as the
+            `model-training.safetensors` or the `checkpoint.pt` of a training.
+        recipe: The training's.
+        spec: The network.
+
+    Raises:
+        CheckpointError: It cannot be used, or is of another network or form.
+    """
+    loaded = load(path, spec.name)
+    training_form = recipe.training_form and spec.has_training_form
+    if loaded.spec != spec or loaded.training_form != training_form:
+        got, wanted = (
+            f"{which.name} x{which.scale} in {'training' if form else 'plain'} form"
+            for which, form in ((loaded.spec, loaded.training_form), (spec, training_form))
+        )
+        raise CheckpointError(
+            f"{path}: got {got}, allowed {wanted}; give the model-training.safetensors of a "
+            "training of the same network"
+        )
+    facts = read_facts(path) if path.suffix == ".safetensors" else {}
+    origin = {"file": loaded.filename, "sha256": loaded.sha256, "facts": facts}
+    return FirstWeights(loaded.net, origin)
 
 
 def build_net(recipe: Recipe, spec: ArchSpec) -> nn.Module:
@@ -35,9 +82,16 @@ def new_optimizer(net: nn.Module, constants: Adam, stage: Stage) -> torch.optim.
     )
 
 
-def new_state(recipe: Recipe, spec: ArchSpec, device: torch.device) -> State:
-    """A training at its beginning. Draws the first weights from torch's random generator."""
+def new_state(
+    recipe: Recipe, spec: ArchSpec, device: torch.device, first: FirstWeights | None = None
+) -> State:
+    """A training at its beginning.
+
+    Without `first` the weights are drawn from torch's random generator.
+    """
     net = channels_last(build_net(recipe, spec).to(device))
+    if first is not None:
+        net.load_state_dict(first.net.state_dict())
     optimizer = new_optimizer(net, recipe.optimizer, recipe.stages[0])
     loss_sum = torch.zeros((), dtype=torch.float64, device=device)
     return State(net, Ema(net, recipe.ema_decay), optimizer, loss_sum)

@@ -163,7 +163,7 @@ class Loop:
         # processes, hence the factor.
         share = (rows.stop - rows.start) / stage.batch
         factor = share * self.group.count
-        half = self.device.type == "cuda" and recipe.precision == "bfloat16"
+        half = recipe.precision == "bfloat16"
         parameters = list(state.net.parameters())
 
         def step(lr_nchw: Tensor, hr_nchw: Tensor, position: Position) -> None:

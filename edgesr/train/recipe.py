@@ -27,7 +27,7 @@ from edgesr.errors import EdgeSRError
 from edgesr.registry import ArchSpec, find_spec
 
 LossName = Literal["l1", "l2", "charbonnier", "huber"]
-#: What convolutions compute in on CUDA; a CPU always computes in float32.
+#: What convolutions compute in; weights, loss and optimiser are float32. TF32 is CUDA's alone.
 Precision = Literal["float32", "tf32", "bfloat16"]
 
 _Share = Annotated[float, Field(ge=0, lt=1)]
@@ -112,7 +112,7 @@ class Recipe(_Strict):
         scale: Its upscaling factor.
         training_form: Whether the form that folds is trained, where the network has one.
         seed: Of the first weights and of the patches.
-        precision: What convolutions compute in on CUDA; CPUs compute in float32.
+        precision: What convolutions compute in; "tf32" is float32 on a CPU.
         ema_decay: Decay per step of the averaged weights, which are what is validated and saved.
         gradient_clip: Largest L2 norm of all gradients together; None: any.
         optimizer: Adam's constants.

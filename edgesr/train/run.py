@@ -15,7 +15,7 @@ from edgesr.errors import EdgeSRError, PictureError
 from edgesr.progress import ProgressCallback, silent
 from edgesr.runtime import available_threads
 from edgesr.train import state as checkpoint
-from edgesr.train.beginning import new_state, numerics
+from edgesr.train.beginning import first_weights, new_state, numerics
 from edgesr.train.data import PictureStore, prepare
 from edgesr.train.distributed import Processes, processes
 from edgesr.train.folder import RunFolder, commit, machine, write_json
@@ -37,7 +37,7 @@ class DeviceError(EdgeSRError):
 
 @dataclass(frozen=True)
 class Places:
-    """Where a training finds and leaves things, and what it runs on: none of it changes the result.
+    """Where a training finds and leaves things, and what it runs on.
 
     Attributes:
         data: Folders of training pictures.
@@ -46,6 +46,8 @@ class Places:
         cache: Where decoded pictures are kept; None: the user's cache.
         device: "auto" takes a CUDA GPU where there is one.
         threads: CPU threads; None: all, or as many as the training had that is resumed.
+        first_weights: File of the weights to begin with; None: random ones. It does change the
+            result, and a training is resumed only with the same.
     """
 
     data: tuple[Path, ...]
@@ -54,6 +56,7 @@ class Places:
     cache: Path | None = None
     device: str = "auto"
     threads: int | None = None
+    first_weights: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,7 @@ def train(
 
     Raises:
         ArchitectureError: The recipe's network does not exist.
+        CheckpointError: The first weights cannot be used.
         DeviceError: There is no such device.
         DivergedError: The loss is no longer finite.
         OutputError: The folder holds something else or cannot be written.
@@ -144,7 +148,10 @@ def _set_up(
     )
     store, validation = _validation(store, places.validation)
     data = {"training": data_digest(store), "validation": _pairs_digest(validation)}
+    first = first_weights(places.first_weights, recipe, spec) if places.first_weights else None
     identity = {"recipe": recipe.model_dump(mode="json"), "network": spec.name, "data": data}
+    if first is not None:
+        identity["first_weights"] = first.origin["sha256"]
     saved = group.from_first(
         checkpoint.load(folder.checkpoint) if group.first and folder.checkpoint.exists() else None
     )
@@ -152,7 +159,7 @@ def _set_up(
         checkpoint.check_identity(folder.checkpoint, saved["identity"], identity)
     _set_threads(places.threads, saved, group)
     torch.manual_seed(recipe.seed)
-    state = new_state(recipe, spec, device)
+    state = new_state(recipe, spec, device, first)
     if saved:
         _restore(state, saved, group, device)
     facts = {
@@ -161,6 +168,7 @@ def _set_up(
         "recipe": recipe.model_dump(mode="json"),
         "data": data,
         "commit": commit(),
+        "first_weights": first.origin if first is not None else None,
     }
     return Loop(
         recipe, spec, store, validation, folder, identity, device, group, state,
