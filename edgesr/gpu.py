@@ -126,7 +126,7 @@ class GpuModel:
         if not any(self._open(driver, content) for driver in drivers):
             named = ", ".join(f"{driver} ({driver.kind})" for driver in drivers)
             remedy = (
-                f"unset {' and '.join(DRIVER_VARIABLES)}"
+                f"choose another (`unset {' '.join(DRIVER_VARIABLES)}`)"
                 if drivers[0].kind is DriverKind.CHOSEN
                 else "install your GPU's driver, or Chromium for a software device "
                 "(`apt-get install chromium`)"

@@ -302,7 +302,7 @@ def test_a_damaged_driver_is_found_out_by_using_it(vulkan_driver: Driver, tmp_pa
     accelerator = check(found, "GPU accelerator")
     assert accelerator["state"] == "broken"
     assert "offers LiteRT no device" in accelerator["found"]
-    assert accelerator["remedy"] == "apt-get install chromium"
+    assert accelerator["remedy"] == "unset VK_DRIVER_FILES VK_ICD_FILENAMES"
     assert job(found, "GPU gate")["can_run"] is False
 
 
