@@ -36,8 +36,8 @@ Examples:
     "recipe_name",
     required=True,
     metavar="NAME|FILE.toml",
-    help="What to train and how: imdn, fmen, clb (the papers'), rtc-2core, rtc-2core-longer, rtc-gpu, "
-    "fmen-s-2core, fmen-s-gpu (ours), smoke, or a file of your own.",
+    help="What to train and how: imdn, fmen, clb (the papers'), rtc-2core, rtc-2core-longer, "
+    "rtc-gpu, fmen-s-2core, fmen-s-gpu (ours), smoke, or a file of your own.",
 )
 @click.option(
     "--data",
