@@ -1,23 +1,26 @@
 """The facts inside every `.tflite` that edgesr makes, and the manifest that lies beside it."""
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgesr.errors import ModelFileError
 
+if TYPE_CHECKING:
+    from converters.gpu_gate import FoundGpu
+
 #: Name of the metadata entry inside the `.tflite` that holds the `Facts` as JSON.
 FACTS_ENTRY = "EDGESR_FACTS"
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
     """Unknown keys are errors: a typo must not pass as an absent fact."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Facts(_Record):
+class Facts(Record):
     """What an app must know to use the file, and where its weights come from.
 
     Attributes:
@@ -62,8 +65,10 @@ class Facts(_Record):
     tool_versions: dict[str, str]
 
 
-class InputParity(_Record):
+class InputParity(Record):
     """How far a file is from PyTorch on one input.
+
+    Where the output is not finite, the differences are infinite; JSON has null for them.
 
     Attributes:
         input: Name of the input.
@@ -92,7 +97,7 @@ class InputParity(_Record):
     finite: bool
 
 
-class DeviceRecord(_Record):
+class DeviceRecord(Record):
     """A GPU, or what plays one.
 
     Attributes:
@@ -108,7 +113,7 @@ class DeviceRecord(_Record):
     precision: Literal["fp16", "fp32"]
 
 
-class RefusalRecord(_Record):
+class RefusalRecord(Record):
     """One kind of operator that the GPU accelerator did not take.
 
     Attributes:
@@ -139,14 +144,15 @@ class RefusalRecord(_Record):
         return f"{where}: {self.reason}{rule}; remedy: {self.remedy}"
 
 
-class BackendParity(_Record):
+class BackendParity(Record):
     """Parity on one backend, with the gate it had to pass.
 
     Attributes:
         backend: What computed.
         gate: What had to be reached on every input.
         failures: What failed it and by how much; empty when it passed.
-        psnr_db: Over all inputs together; None where nothing differs or nothing ran.
+        psnr_db: Over all inputs together; None where nothing differs or nothing ran, and null in
+            JSON where an output is not finite, as the failures then say.
         inputs: The measurements; none if the backend did not take the file.
         device: The GPU that computed every operator; None for the CPU.
         refusals: What the GPU accelerator did not take.
@@ -161,7 +167,7 @@ class BackendParity(_Record):
     refusals: tuple[RefusalRecord, ...] = ()
 
 
-class RangeRecord(_Record):
+class RangeRecord(Record):
     """Largest intermediate on the calibration inputs, before and after fp16_range.
 
     Attributes:
@@ -177,7 +183,7 @@ class RangeRecord(_Record):
     calibration_inputs: tuple[str, ...]
 
 
-class GpuRecord(_Record):
+class GpuRecord(Record):
     """What is known about the GPU: the rules' verdict, and the accelerator's own.
 
     Attributes:
@@ -193,8 +199,24 @@ class GpuRecord(_Record):
     accelerator: Literal["not checked", "passed"] = "not checked"
     why_not_checked: str = ""
 
+    @classmethod
+    def of(cls, offences: tuple[str, ...], gpu: "FoundGpu") -> "GpuRecord":
+        """The record of a file that has passed its gates.
 
-class Manifest(_Record):
+        Args:
+            offences: Known rules that it breaks.
+            gpu: On which GPU the gates were run, or why on none.
+        """
+        checked = bool(gpu.backends)
+        return cls(
+            rules_passed=not offences,
+            offences=offences,
+            accelerator="passed" if checked else "not checked",
+            why_not_checked="" if checked else gpu.why_not,
+        )
+
+
+class Manifest(Record):
     """The record beside a `.tflite`, `<name>.json`.
 
     Attributes:

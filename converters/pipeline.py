@@ -287,10 +287,5 @@ def _manifest(
             calibration_inputs=tuple(probe.name for probe in rewritten.calibration),
         ),
         parity=report.backends,
-        gpu=GpuRecord(
-            rules_passed=not found.offences,
-            offences=found.offences,
-            accelerator="passed" if gpu.backends else "not checked",
-            why_not_checked="" if gpu.backends else gpu.why_not,
-        ),
+        gpu=GpuRecord.of(found.offences, gpu),
     )

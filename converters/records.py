@@ -2,15 +2,8 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
+from converters.manifest import Record
 from edgesr.quality import Quality
-
-
-class Record(BaseModel):
-    """Unknown keys are errors: a typo must not pass as an absent fact."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class QualityRecord(Record):

@@ -114,12 +114,7 @@ def proven(
     report = verify_file(
         described, checkpoint, backends=backends, pictures=pictures, progress=progress
     )
-    record = GpuRecord(
-        rules_passed=manifest.gpu.rules_passed,
-        offences=manifest.gpu.offences,
-        accelerator="passed" if gpu.backends else "not checked",
-        why_not_checked="" if gpu.backends else gpu.why_not,
-    )
+    record = GpuRecord.of(manifest.gpu.offences, gpu)
     return manifest.model_copy(update={"parity": report.backends, "gpu": record})
 
 

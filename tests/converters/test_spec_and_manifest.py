@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from converters.manifest import Manifest, manifest_path, read_manifest
+from converters.gpu_gate import FoundGpu
+from converters.manifest import GpuRecord, Manifest, manifest_path, read_manifest
 from converters.spec import ConversionSpec, Precision, file_name, parse_size
 from edgesr.errors import ModelFileError, SizeError
+from edgesr.runtime import Backend
 
 
 @pytest.mark.parametrize(
@@ -100,3 +102,20 @@ def test_a_bad_manifest_is_one_line(tmp_path: Path, content: str | None, message
     with pytest.raises(ModelFileError, match=message) as caught:
         read_manifest(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("offences", "gpu", "record"),
+    [
+        ((), FoundGpu((), "no GPU here"), (True, "not checked", "no GPU here")),
+        ((), FoundGpu((Backend.GPU,), "no FP16 arithmetic"), (True, "passed", "")),
+        (("RESHAPE",), FoundGpu((), "not asked"), (False, "not checked", "not asked")),
+    ],
+    ids=["no-device", "device", "rule-broken"],
+)
+def test_a_gpu_record_says_what_was_checked_and_why_not(
+    offences: tuple[str, ...], gpu: FoundGpu, record: tuple[bool, str, str]
+) -> None:
+    made = GpuRecord.of(offences, gpu)
+    assert made.offences == offences
+    assert (made.rules_passed, made.accelerator, made.why_not_checked) == record
