@@ -6,7 +6,7 @@ import importlib.metadata
 import platform
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +38,6 @@ GPU_PASSES = ("io_scale", "split_free", "linear_chains", "depth_to_space", "fp16
 _TOOLS = ("torch", "onnx", "onnx2tf", "tensorflow", "ai-edge-litert", "numpy", "edgesr")
 # Magnitudes are calibrated on crops of this size: the reach of the networks here is far smaller.
 _CALIBRATION_SIDE = 128
-_STAGES = ("fold", "export", "rewrite", "convert")
 
 
 @dataclass(frozen=True)
@@ -103,18 +102,18 @@ def convert(
     for target in targets:
         check_writable(target, overwrite=overwrite)
     gpu = look_for_gpu(wanted=gpu_gate)
-    _stage(progress, "fold")
-    plain = fold(checkpoint.net)
+    with _stage(progress, "fold"):
+        plain = fold(checkpoint.net)
     check_memory(plain, spec.height, spec.width)
     reference = torch_reference(checkpoint.net, checkpoint.spec.value_range)
     with contextlib.ExitStack() as stack:
         workers = [stack.enter_context(Onnx2tf()) for _ in spec.precisions]
         rewritten = _rewritten(plain, checkpoint, reference, spec, pictures, progress)
-        _stage(progress, "convert")
-        contents = [
-            _tflite_file(worker, rewritten, checkpoint, spec, precision)
-            for worker, precision in zip(workers, spec.precisions, strict=True)
-        ]
+        contents: list[bytes] = []
+        for worker, precision in zip(workers, spec.precisions, strict=True):
+            progress("convert", len(contents), len(workers))
+            contents.append(_tflite_file(worker, rewritten, checkpoint, spec, precision))
+        progress("convert", len(contents), len(workers))
     contrasts = {probe.name: probe.contrast for probe in rewritten.calibration}
     probes = verification_probes(spec.height, spec.width, pictures, contrasts)
     with tempfile.TemporaryDirectory(prefix="edgesr-") as scratch:
@@ -186,8 +185,12 @@ def _nchw(probes: Sequence[Probe]) -> list[Float32Array]:
     return [np.ascontiguousarray(p.lr_nhwc.transpose(0, 3, 1, 2)) for p in probes]
 
 
-def _stage(progress: ProgressCallback, name: str) -> None:
-    progress(name, _STAGES.index(name), len(_STAGES))
+@contextlib.contextmanager
+def _stage(progress: ProgressCallback, name: str) -> Generator[None]:
+    """Tell that a stage of one step begins, and that it is done."""
+    progress(name, 0, 1)
+    yield
+    progress(name, 1, 1)
 
 
 def _rewritten(
@@ -201,12 +204,12 @@ def _rewritten(
     """Export and rewrite at the size of calibration."""
     from converters.onnx_export import export
 
-    _stage(progress, "export")
     height, width = min(spec.height, _CALIBRATION_SIDE), min(spec.width, _CALIBRATION_SIDE)
-    exported = export(plain, height, width)
-    _stage(progress, "rewrite")
-    calibration = calibration_probes(height, width, pictures, reference)
-    return rewrite(exported, checkpoint.spec.value_range, calibration)
+    with _stage(progress, "export"):
+        exported = export(plain, height, width)
+    with _stage(progress, "rewrite"):
+        calibration = calibration_probes(height, width, pictures, reference)
+        return rewrite(exported, checkpoint.spec.value_range, calibration)
 
 
 def _tflite_file(

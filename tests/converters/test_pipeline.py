@@ -76,6 +76,20 @@ def test_the_same_checkpoint_gives_the_same_bytes(convert: Convert, tmp_path: Pa
     assert (path.read_bytes(), manifest_path(path).read_bytes()) == first
 
 
+def test_every_stage_is_told_to_its_end(tmp_path: Path) -> None:
+    checkpoint, spec = _random_rtc(), ConversionSpec(32, 24)
+    told: dict[str, tuple[int, int]] = {}
+
+    def progress(stage: str, done: int, total: int) -> None:
+        told[stage] = (done, total)
+
+    outputs = pipeline.default_outputs(checkpoint, spec, tmp_path)
+    pipeline.convert(checkpoint, spec, outputs, progress=progress)
+    assert list(told) == ["fold", "export", "rewrite", "convert", "load", "verify"]
+    unfinished = {stage: counts for stage, counts in told.items() if counts[0] != counts[1]}
+    assert not unfinished
+
+
 class _WronglyFolded(IMDNRTC):
     """Says that it folds into a net whose last bias is off by a quarter of a grey level."""
 
