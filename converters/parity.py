@@ -12,6 +12,7 @@ from converters.probes import Probe
 from edgesr.runtime import Backend
 
 Float32Array = NDArray[np.float32]
+Float64Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,9 @@ def compare(
     base: Float32Array,
     on_cpu: Float32Array | None = None,
 ) -> InputParity:
-    """Measure how far two outputs are apart.
+    """Measure how far two outputs are apart, in float64: float32 ends at 3e38, and so may outputs.
+
+    Where a value is not finite every difference counts as infinite.
 
     Args:
         probe: The input.
@@ -134,11 +137,9 @@ def compare(
         base: Bicubic upscale of the input, NHWC.
         on_cpu: The same file's output on the CPU, NHWC, where `got` is a GPU's.
     """
-    finite = bool(np.isfinite(got).all())
-    difference = np.abs(got - wanted) if finite else np.full_like(wanted, np.inf)
+    difference = _difference(got, wanted)
     largest = float(difference.max())
-    mse = float(np.mean(np.square(difference), dtype=np.float64))
-    residual = wanted - base
+    mse = float(np.mean(np.square(difference)))
     return InputParity(
         input=probe.name,
         contrast=probe.contrast,
@@ -147,19 +148,28 @@ def compare(
         max_grey_levels=largest * 255,
         p99_9=_quantile(difference, 0.999),
         psnr_db=_psnr(1.0, mse),
-        residual_psnr_db=_psnr(float(np.ptp(residual)), mse),
-        max_abs_to_cpu=None if on_cpu is None else _max_abs(got, on_cpu),
-        finite=finite,
+        residual_psnr_db=_psnr(_residual_range(wanted, base), mse),
+        max_abs_to_cpu=None if on_cpu is None else float(_difference(got, on_cpu).max()),
+        finite=bool(np.isfinite(got).all()),
     )
 
 
-def _max_abs(first: Float32Array, second: Float32Array) -> float:
-    """Largest absolute difference; infinity where a value is not finite."""
-    largest = float(np.abs(first - second).max())
-    return largest if math.isfinite(largest) else math.inf
+def _difference(first: Float32Array, second: Float32Array) -> Float64Array:
+    """Absolute differences; all infinite where a value is not finite."""
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        return np.full(first.shape, np.inf)
+    apart = np.subtract(first, second, dtype=np.float64)
+    return np.abs(apart, out=apart)
 
 
-def _quantile(values: Float32Array, share: float) -> float:
+def _residual_range(wanted: Float32Array, base: Float32Array) -> float:
+    """From the lowest to the highest of what the network adds; infinite where it is not finite."""
+    if not np.isfinite(wanted).all():
+        return math.inf
+    return float(np.ptp(np.subtract(wanted, base, dtype=np.float64)))
+
+
+def _quantile(values: Float64Array, share: float) -> float:
     """The smallest value that at least `share` of all values do not exceed."""
     index = math.ceil(share * values.size) - 1
     return float(np.partition(values.reshape(-1), index)[index])
@@ -167,6 +177,6 @@ def _quantile(values: Float32Array, share: float) -> float:
 
 def _psnr(peak: float, mse: float) -> float | None:
     """PSNR in dB; None where it is not defined: nothing differs, or there is no signal."""
-    if mse == 0.0 or peak == 0.0:
-        return None
-    return 10 * float(np.log10(peak**2 / mse)) if np.isfinite(mse) else -np.inf
+    if not math.isfinite(mse):
+        return -math.inf
+    return None if mse == 0.0 or peak == 0.0 else 10 * math.log10(peak**2 / mse)

@@ -29,9 +29,9 @@ def command(as_json: bool) -> None:
     Bundled ones come with edgesr, those of the network's authors are downloaded.
     """
     if as_json:
-        import json
+        from edgesr.cli import report
 
-        click.echo(json.dumps({"models": [_as_dict(spec) for spec in all_specs()]}, indent=2))
+        report.as_json({"models": [_as_dict(spec) for spec in all_specs()]})
         return
     from rich.console import Console
 

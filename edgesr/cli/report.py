@@ -1,9 +1,10 @@
 """What commands print: tables for people, JSON for programs."""
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 from rich import box
@@ -15,8 +16,20 @@ if TYPE_CHECKING:
 
 
 def as_json(value: object) -> None:
-    """Print a value as JSON on stdout."""
-    click.echo(json.dumps(value, indent=2))
+    """Print a value as JSON on stdout; JSON has no infinity and no NaN, they become null."""
+    click.echo(json.dumps(_strict(value), indent=2, allow_nan=False))
+
+
+def _strict(value: object) -> object:
+    """A value with None for every number that is not finite."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        entries = cast(Mapping[str, object], value)
+        return {key: _strict(entry) for key, entry in entries.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(entry) for entry in cast(Sequence[object], value)]
+    return value
 
 
 def converted(path: Path, manifest: "Manifest") -> None:
@@ -78,7 +91,7 @@ def _parity_table(parity: "BackendParity") -> Table:
         cells = [
             _named(row),
             f"{row.max_abs:.1e}",
-            f"{row.max_grey_levels:.3f}",
+            _levels(row.max_grey_levels),
             f"{row.p99_9:.1e}",
             _decibels(row.psnr_db),
             _decibels(row.residual_psnr_db),
@@ -88,13 +101,18 @@ def _parity_table(parity: "BackendParity") -> Table:
         table.add_row(*cells)
     largest = max(row.max_abs for row in parity.inputs)
     table.add_section()
-    together = ["all together", f"{largest:.1e}", f"{largest * 255:.3f}", ""]
+    together = ["all together", f"{largest:.1e}", _levels(largest * 255), ""]
     table.add_row(*together, _decibels(parity.psnr_db))
     return table
 
 
 def _named(row: "InputParity") -> str:
     return row.input if row.contrast == 1.0 else f"{row.input} x {row.contrast:g}"
+
+
+def _levels(value: float) -> str:
+    """Grey levels: beyond what pictures can differ by, only the magnitude tells."""
+    return f"{value:.3f}" if value < 1e4 else f"{value:.1e}"
 
 
 def _decibels(value: float | None) -> str:

@@ -64,6 +64,26 @@ class TestCompare:
         assert not parity.finite
         assert Gate(max_abs=1e9).failures([parity]) == ["x: NaN or infinity"]
 
+    @pytest.mark.filterwarnings("error")
+    @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf], ids=str)
+    def test_values_that_are_no_numbers_are_infinitely_far_from_all(self, bad: float) -> None:
+        wanted = np.zeros((1, 4, 4, 3), np.float32)
+        got = np.full_like(wanted, bad)
+        for ours, theirs in ((got, wanted), (wanted, got), (got, got)):
+            parity = compare(_probe(), ours, theirs, wanted, on_cpu=got)
+            assert (parity.max_abs, parity.p99_9, parity.max_abs_to_cpu) == (np.inf,) * 3
+            assert (parity.psnr_db, parity.residual_psnr_db) == (-np.inf, -np.inf)
+            assert Gate(max_abs=1e9).failures([parity])
+
+    @pytest.mark.filterwarnings("error")
+    def test_differences_beyond_float32_are_measured(self) -> None:
+        got = np.full((1, 4, 4, 3), 3e38, np.float32)
+        parity = compare(_probe(), got, -got, got * 0, on_cpu=-got)
+        assert parity.finite
+        assert parity.max_abs == parity.p99_9 == parity.max_abs_to_cpu == pytest.approx(6e38)
+        assert parity.psnr_db == pytest.approx(-20 * np.log10(6e38))
+        assert Gate(max_abs=1e-4).failures([parity]) == ["x: max abs 6e+38, allowed 0.0001"]
+
 
 class TestGate:
     @pytest.mark.parametrize(

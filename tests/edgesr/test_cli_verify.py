@@ -116,6 +116,35 @@ def test_a_file_that_differs_fails_with_json(verify: Verify, checkpoint: Path) -
     assert max(row["max_abs"] for row in backend["inputs"]) > 1e-2
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("detail", "finite"), [(1e36, True), (float("nan"), False)], ids=["1e36", "NaN"]
+)
+def test_outputs_beyond_all_measure_are_strict_json_without_a_warning(
+    verify: Verify, checkpoint: Path, tmp_path: Path, detail: float, finite: bool
+) -> None:
+    (tmp_path / "wild.tflite").write_bytes(_foreign(SmallNet(radius=1, detail=detail)))
+    ran = verify("wild.tflite", "--checkpoint", checkpoint, "--json")
+    ran.fails_alone_on_stderr("wild.tflite", "max abs" if finite else "NaN or infinity")
+
+    def refuse(constant: str) -> None:
+        pytest.fail(f"{constant} is no JSON")
+
+    (backend,) = json.loads(ran.out, parse_constant=refuse)
+    assert [row["finite"] for row in backend["inputs"]] == [finite] * len(backend["inputs"])
+    largest = [row["max_abs"] for row in backend["inputs"]]
+    assert max(largest) > 1e35 if finite else set(largest) == {None}, largest
+
+
+def test_outputs_beyond_all_measure_are_shown_in_a_table(
+    verify: Verify, checkpoint: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "wild.tflite").write_bytes(_foreign(SmallNet(radius=1, detail=1e36)))
+    ran = verify("wild.tflite", "--checkpoint", checkpoint)
+    ran.fails_alone_on_stderr("wild.tflite", "max abs")
+    assert "…" not in ran.out, "cells are cut off"
+
+
 @pytest.mark.slow
 def test_the_vendors_own_file_is_shown_to_differ(shared: Path) -> None:
     """It holds other weights than the checkpoint that was published beside it."""
