@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,6 +66,7 @@ class _Run:
         refused: Why not.
         refusals: The same operator by operator, from the GPU accelerator.
         inputs: Names of the inputs it is run on; None for all.
+        unproven: Why a GPU's results cannot be compared with the CPU's; empty if they can.
     """
 
     path: Path
@@ -75,6 +76,7 @@ class _Run:
     refused: tuple[str, ...] = ()
     refusals: tuple[RefusalRecord, ...] = ()
     inputs: frozenset[str] | None = None
+    unproven: tuple[str, ...] = ()
     results: list[InputParity] = field(default_factory=list[InputParity])
 
     def takes(self, probe: Probe) -> bool:
@@ -104,7 +106,7 @@ class _Run:
         found = self.gate.failures(self.results)
         if self.backend.is_gpu and all(result.max_abs_to_cpu == 0.0 for result in self.results):
             found.append("every output equals the CPU's to the bit: it did not run on the GPU")
-        return found
+        return [*self.unproven, *found]
 
 
 def torch_reference(net: "nn.Module", value_range: float) -> Reference:
@@ -163,7 +165,13 @@ def verify(
             progress("load", len(runs), len(wanted))
             runs.append(_open(path, precision, backend, threads, quick, stack))
         progress("load", len(runs), len(wanted))
-        references = _on_cpu(runs, threads)
+        references, unopened = _on_cpu(runs, threads)
+        runs = [
+            replace(run, unproven=unopened[run.path])
+            if run.backend.is_gpu and run.path in unopened
+            else run
+            for run in runs
+        ]
         for index, probe in enumerate(probes):
             progress("verify", index, len(probes))
             if any(run.takes(probe) for run in runs):
@@ -205,12 +213,23 @@ def _open(
     return _Run(path, backend, gate, runner, inputs=quick if slow else None)
 
 
-def _on_cpu(runs: Sequence[_Run], threads: int | None) -> dict[Path, Runner]:
-    """For every file that a GPU runs: the same on the CPU, to be compared with."""
+def _on_cpu(
+    runs: Sequence[_Run], threads: int | None
+) -> tuple[dict[Path, Runner], dict[Path, tuple[str, ...]]]:
+    """For every file that a GPU runs: the same on the CPU, to be compared with.
+
+    Returns:
+        The runners, and for files that the GPU takes and the CPU does not, why.
+    """
     loaded = {run.path: run.runner for run in runs if run.backend is Backend.CPU and run.runner}
-    on_gpu = {run.path for run in runs if run.backend.is_gpu and run.runner}
-    missing = {path: open_model(path, threads=threads) for path in on_gpu - loaded.keys()}
-    return {path: runner for path, runner in (loaded | missing).items() if path in on_gpu}
+    found: dict[Path, Runner] = {}
+    unopened: dict[Path, tuple[str, ...]] = {}
+    for path in {run.path for run in runs if run.backend.is_gpu and run.runner}:
+        try:
+            found[path] = loaded.get(path) or open_model(path, threads=threads)
+        except ModelFileError as error:
+            unopened[path] = (f"cannot be compared with the CPU: {error}",)
+    return found, unopened
 
 
 def _measure(
@@ -228,7 +247,7 @@ def _measure(
         if run.runner is not None and run.takes(probe):
             got = run.runner.run(fitting.lr_nhwc)
             _check_shapes(run.path, got, wanted)
-            beside = on_cpu[run.path] if run.backend.is_gpu else None
+            beside = on_cpu.get(run.path) if run.backend.is_gpu else None
             run.results.append(compare(fitting, got, wanted, base, beside))
 
 

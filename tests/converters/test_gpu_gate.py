@@ -2,6 +2,7 @@
 
 import json
 import os
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -105,6 +106,46 @@ class TestVerifyOnTheGpu:
         measured = {parity.backend: parity.inputs[0].max_abs for parity in report.backends}
         assert {"cpu", "cpu-fp16", "gpu"} <= set(measured)
         assert measured["cpu"] < 1e-5 < measured["cpu-fp16"]
+
+
+def _for_the_gpu_alone(path: Path) -> Path:
+    """Nearest-neighbour upscaling by MediaPipe's operator, which the accelerator has."""
+    made = TfliteBuilder()
+    lr = made.tensor([1, _HEIGHT, _WIDTH, 3], name="lr")
+    kernel = np.zeros((3, 2, 2, 3), np.float32)
+    for channel in range(3):
+        kernel[channel, :, :, channel] = 1.0
+    hr = made.tensor([1, 2 * _HEIGHT, 2 * _WIDTH, 3], name="hr")
+    weights = [made.constant(kernel), made.constant(np.zeros(3, np.float32))]
+    made.operator("CUSTOM", [lr, *weights], [hr], custom="Convolution2DTransposeBias")
+    same_padding, stride, no_activation, no_type = 1, 2, 0, 0
+    parameters = struct.pack("<5i", same_padding, stride, stride, no_activation, no_type)
+    made.graph.operators[-1].customOptions = np.frombuffer(parameters, np.uint8)
+    path.write_bytes(made.finish([lr], [hr]))
+    return path
+
+
+@gpu
+@pytest.mark.parametrize("with_cpu", [False, True], ids=["gpu", "cpu and gpu"])
+def test_a_file_that_only_the_gpu_takes_fails_with_what_was_measured(
+    tmp_path: Path, with_cpu: bool
+) -> None:
+    """Others' results are not lost by it either."""
+    alone, good = _for_the_gpu_alone(tmp_path / "alone.tflite"), _file(tmp_path)
+    cpu = (Backend.CPU,) if with_cpu else ()
+    with pytest.raises(ParityGateError, match="cannot be compared with the CPU") as caught:
+        verify(
+            {alone: "fp32", good: "fp32"},
+            _reference,
+            _probes("photo"),
+            backends={"fp32": (*cpu, Backend.GPU)},
+        )
+    ours, others = (report.backends for report in caught.value.reports)
+    assert ours[-1].device is not None
+    assert [row.input for row in ours[-1].inputs] == ["photo"]
+    assert ours[-1].inputs[0].max_abs_to_cpu is None
+    assert "Convolution2DTransposeBias" in ours[-1].failures[0]
+    assert [parity.failures for parity in others] == [()] * len(others)
 
 
 def test_quick_inputs_are_the_first_picture_and_noise() -> None:
