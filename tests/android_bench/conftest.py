@@ -1,0 +1,61 @@
+"""A phone and an adb server for tests of the benchmarks over adb."""
+
+import os
+import shutil
+import sys
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parent))  # for the package fake_phone
+
+from fake_phone import AdbServer, FakePhone, write_benchmark_binary
+
+from helpers.small_net import SmallNet
+
+
+@pytest.fixture(scope="session")
+def _adb_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[AdbServer]:
+    if shutil.which("adb") is None:
+        message = "no adb on this machine (`make system-deps` installs it)"
+        if "1" in (os.environ.get("EDGESR_REQUIRE_ADB"), os.environ.get("EDGESR_REQUIRE_GPU")):
+            pytest.fail(message)
+        pytest.skip(message)
+    server = AdbServer(tmp_path_factory.mktemp("adb"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def adb_server(_adb_server: AdbServer) -> Generator[AdbServer]:
+    """The real adb server, on a port of its own, without any device at first.
+
+    Without adb the test is skipped; with EDGESR_REQUIRE_ADB=1, or EDGESR_REQUIRE_GPU=1 as in CI,
+    where the system packages are installed, it fails instead.
+    """
+    _adb_server.disconnect_all()
+    yield _adb_server
+    _adb_server.disconnect_all()
+
+
+@pytest.fixture
+def phone(adb_server: AdbServer) -> Generator[FakePhone]:
+    """A healthy phone, connected."""
+    with FakePhone() as healthy:
+        adb_server.connect(healthy)
+        yield healthy
+
+
+@pytest.fixture(scope="session")
+def benchmark_binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file to push as benchmark_model."""
+    return write_benchmark_binary(tmp_path_factory.mktemp("binary") / "benchmark_model")
+
+
+@pytest.fixture(scope="session")
+def sr_tflite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small real super-resolution model, x2, of 12x16 pixels; input "lr", output "hr"."""
+    path = tmp_path_factory.mktemp("model") / "small.tflite"
+    path.write_bytes(SmallNet().tflite(12, 16))
+    return path

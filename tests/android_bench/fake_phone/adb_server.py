@@ -1,0 +1,117 @@
+"""A server of adb of its own: own port, own keys, nothing of the user's."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from .phone import FakePhone
+
+
+class AdbServer:
+    """The real adb server, for one test session.
+
+    Attributes:
+        port: Where clients find it.
+
+    Args:
+        home: Where adb keeps its keys.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def environment(self) -> dict[str, str]:
+        """For a subprocess that shall use this server."""
+        hidden = ("ADB_", "ANDROID_")
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(hidden)}
+        return kept | {
+            "HOME": str(self._home),
+            "ANDROID_ADB_SERVER_PORT": str(self.port),
+            "ADB_LOCAL_TRANSPORT_MAX_PORT": "5553",  # no search for emulators
+        }
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        adb = shutil.which("adb")
+        assert adb is not None
+        self._process = subprocess.Popen(
+            [adb, "-L", f"tcp:{self.port}", "server", "nodaemon"],
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for _ in range(500):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+                return
+            time.sleep(0.01)
+        raise AssertionError("the adb server did not start")
+
+    def stop(self) -> None:
+        """End it by its process id, and any that a client has started in its place."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+            self._process = None
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+
+    def processes(self) -> list[int]:
+        """The servers that run on this port."""
+        mark = f"ANDROID_ADB_SERVER_PORT={self.port}".encode()
+        found: list[int] = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+                ours = mark in (folder / "environ").read_bytes().split(b"\0")
+                if ours and Path(os.fsdecode(words[0])).name == "adb" and b"server" in words:
+                    found.append(int(folder.name))
+        return found
+
+    def adb(self, *words: object, timeout_s: float = 30.0) -> subprocess.CompletedProcess[str]:
+        """Run the client; what it prints is kept, nothing is asked of its status."""
+        return subprocess.run(
+            ["adb", *map(str, words)],
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+        )
+
+    def devices(self) -> dict[str, str]:
+        """Serial and state of each device."""
+        lines = self.adb("devices").stdout.splitlines()[1:]
+        return dict(line.split("\t", 1) for line in lines if "\t" in line)
+
+    def connect(self, phone: FakePhone, state: str = "device", timeout_s: float = 10.0) -> str:
+        """Connect to a phone and wait until it is in that state.
+
+        Returns:
+            What `adb connect` said.
+        """
+        said = self.adb("connect", phone.serial).stdout.strip()
+        self.wait_for(phone, state, timeout_s)
+        return said
+
+    def wait_for(self, phone: FakePhone, state: str, timeout_s: float = 10.0) -> None:
+        """Wait until `adb devices` shows the phone in that state."""
+        end = time.monotonic() + timeout_s
+        while (found := self.devices().get(phone.serial)) != state:
+            assert time.monotonic() < end, f"{phone.serial} is {found}, not {state}"
+            time.sleep(0.02)
+
+    def disconnect_all(self) -> None:
+        """Forget every phone."""
+        self.adb("disconnect")

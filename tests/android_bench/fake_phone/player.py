@@ -1,0 +1,42 @@
+"""What the phone runs in the place of benchmark_model: says and does what the phone tells it.
+
+Started with the program's own words; a plain script, so that it starts fast.
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+
+
+def main() -> None:
+    """Tell the phone who runs, then carry out one step after the other."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    phone = socket.create_connection(("127.0.0.1", int(os.environ["FAKE_CONTROL"])))
+    lines = phone.makefile("rw", encoding="utf-8")
+    facts = {
+        "words": sys.argv[1:],
+        "folder": os.getcwd(),
+        "affinity": os.environ.get("FAKE_AFFINITY", ""),
+        "stream": int(os.environ["FAKE_STREAM"]),
+        "pid": os.getpid(),
+    }
+    print(json.dumps(facts), file=lines, flush=True)
+    for line in lines:
+        kind, value = json.loads(line)
+        if kind == "exit":
+            os._exit(value)
+        if kind == "signal":
+            os.kill(os.getpid(), value)
+        if kind == "ignore":
+            signal.signal(value, signal.SIG_IGN)
+        if kind in ("stdout", "stderr"):
+            os.write(1 if kind == "stdout" else 2, value.encode())
+        if kind == "wait":
+            signal.pause()
+        print("done", file=lines, flush=True)
+    os._exit(1)  # the phone is gone
+
+
+main()
