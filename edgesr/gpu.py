@@ -7,7 +7,7 @@ without a GPU it runs on SwiftShader, a Vulkan device played by the CPU, in FP32
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,42 @@ _RUN_LIMIT_PER_PIXEL_S = 2e-3
 _SHOWN = 3
 
 
+class DeviceFacts(Protocol):
+    """What is told of a device, whoever holds it; `GpuDevice` says what each means."""
+
+    @property
+    def adapter(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def api(self) -> str:
+        """What it is driven by."""
+        ...
+
+    @property
+    def software(self) -> bool:
+        """Whether a CPU plays the device."""
+        ...
+
+    @property
+    def precision(self) -> Literal["fp16", "fp32"]:
+        """In which arithmetic it computes."""
+        ...
+
+
+def describe_device(device: DeviceFacts, *, with_precision: bool = True) -> str:
+    """A device in one line, as every command words it.
+
+    Args:
+        device: The device.
+        with_precision: Whether to say in which arithmetic it computes.
+    """
+    kind = "software device" if device.software else "GPU"
+    arithmetic = f", {device.precision.upper()} arithmetic" if with_precision else ""
+    return f"{device.adapter} ({kind}, {device.api}{arithmetic})"
+
+
 @dataclass(frozen=True)
 class GpuDevice:
     """What computes.
@@ -48,8 +84,7 @@ class GpuDevice:
     precision: Literal["fp16", "fp32"]
 
     def __str__(self) -> str:
-        kind = "software device" if self.software else "GPU"
-        return f"{self.adapter} ({kind}, {self.api}, {self.precision.upper()} arithmetic)"
+        return describe_device(self)
 
 
 class GpuRefusalError(EdgeSRError):
@@ -232,11 +267,12 @@ class GpuModel:
         return AcceleratorError(f"LiteRT's GPU accelerator {what} while {doing}: {reason}")
 
 
-def probe_device(*, half: bool = False) -> GpuDevice:
+def probe_device(*, half: bool = False, time_limit_s: float | None = None) -> GpuDevice:
     """The GPU that LiteRT finds here, found by running a tiny model on it.
 
     Args:
         half: Whether to ask for FP16 arithmetic.
+        time_limit_s: For compiling; by default that of `GpuModel`.
 
     Raises:
         NoGpuError: No loader, driver, device or accelerator.
@@ -248,5 +284,7 @@ def probe_device(*, half: bool = False) -> GpuDevice:
     from edgesr.gpu_compile import TINY_SHAPE, doubling_model
 
     content = doubling_model()
-    with GpuModel("a tiny model", content, TINY_SHAPE, TINY_SHAPE, half=half) as model:
+    with GpuModel(
+        "a tiny model", content, TINY_SHAPE, TINY_SHAPE, half=half, time_limit_s=time_limit_s
+    ) as model:
         return model.device

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from converters.manifest import BackendParity, DeviceRecord, InputParity, Manifest
+    from converters.manifest import BackendParity, InputParity, Manifest
 
 
 def as_json(value: object) -> None:
@@ -63,21 +63,18 @@ def _accelerator(manifest: "Manifest") -> str:
 
 def parity_tables(backends: "Sequence[BackendParity]", *, err: bool = False) -> None:
     """Print one table per backend: how far the file is from PyTorch on every input."""
+    from edgesr.gpu import describe_device
+
     console = Console(stderr=err)
     for parity in backends:
         verdict = "FAILED" if parity.failures else "passed"
         click.echo(f"{parity.backend}: {parity.gate}: {verdict}", err=err)
         if parity.device is not None:
-            click.echo(f"all operators on {_device(parity.device)}", err=err)
+            click.echo(f"all operators on {describe_device(parity.device)}", err=err)
         for text in parity.refusals or parity.failures:
             click.echo(f"{'refused' if parity.refusals else 'failed'}  {text}", err=err)
         if parity.inputs:
             console.print(_parity_table(parity))
-
-
-def _device(device: "DeviceRecord") -> str:
-    kind = "a software device" if device.software else "a GPU"
-    return f"{device.adapter}, {kind}, {device.api}, {device.precision.upper()} arithmetic"
 
 
 def _parity_table(parity: "BackendParity") -> Table:

@@ -69,23 +69,17 @@ def _drivers() -> list[Check]:
 
 def _accelerator(*, half: bool) -> Check:
     """A tiny model on the accelerator."""
-    from edgesr.gpu import GpuModel
-    from edgesr.gpu_compile import TINY_SHAPE, doubling_model
+    from edgesr.gpu import describe_device, probe_device
 
     name = _FP16_NAME if half else _FP32_NAME
-    content = doubling_model()
     try:
-        with GpuModel(
-            "a tiny model", content, TINY_SHAPE, TINY_SHAPE, half=half, time_limit_s=_LIMIT_S
-        ) as model:
-            device = model.device
+        device = probe_device(half=half, time_limit_s=_LIMIT_S)
     except NoHalfPrecisionError:
         found = "the device has none; `edgesr verify --backend cpu-fp16` computes in FP16"
         return Check(Area.GPU, name, State.MISSING, found, "use a GPU that has it")
     except EdgeSRError as error:
         return Check(Area.GPU, name, State.BROKEN, str(error), _remedy(str(error)))
-    kind = "software device" if device.software else "GPU"
-    return Check(Area.GPU, name, State.OK, f"{device.adapter} ({kind}, {device.api})")
+    return Check(Area.GPU, name, State.OK, describe_device(device, with_precision=False))
 
 
 def _remedy(message: str) -> str:

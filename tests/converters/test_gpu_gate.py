@@ -17,7 +17,7 @@ from converters.probes import Probe, verification_probes
 from converters.verify import ParityGateError, quick_inputs, verify
 from edgesr.archs.imdn_rtc import IMDNRTC
 from edgesr.errors import NoGpuError
-from edgesr.gpu import GpuRefusalError
+from edgesr.gpu import GpuRefusalError, probe_device
 from edgesr.gpu_log import Refusal, Refusals
 from edgesr.runtime import Backend, Float32Array, open_model
 from helpers.commands import Ran, run_alone
@@ -279,6 +279,7 @@ class TestConvert:
         ran = _convert(checkpoint, tmp_path)
         assert ran.status == 0, ran.err
         assert "accelerator passed on" in ran.out
+        assert f"all operators on {probe_device()}" in ran.out
         manifest = read_manifest(manifest_path(tmp_path / "a.tflite"))
         assert manifest.gpu.accelerator == "passed"
         assert manifest.gpu.why_not_checked == ""

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from edgesr.download import file_sha256
-from edgesr.gpu import probe_device
+from edgesr.gpu import describe_device, probe_device
 from edgesr.registry import find_spec
 from edgesr.vulkan import DRIVER_VARIABLES, Driver
 from helpers.commands import HEED_CTRL_C, RUN, Ran, run_alone, run_on_small_disk
@@ -128,11 +128,11 @@ def test_the_gpu_is_the_one_that_litert_finds(vulkan_driver: Driver) -> None:
     assert ran.status == 0
     assert str(vulkan_driver) in check(found, "Vulkan driver")["found"]
     accelerator = check(found, "GPU accelerator")
-    kind = "software device" if device.software else "GPU"
+    named = describe_device(device, with_precision=False)
     assert (accelerator["state"], accelerator["remedy"]) == ("ok", "")
-    assert accelerator["found"] == f"{device.adapter} ({kind}, {device.api})"
+    assert accelerator["found"] == named
     text = job(found, "GPU gate")["text"]
-    assert text.startswith(f"can run on {device.adapter} ({kind}")
+    assert text.startswith(f"can run on {named}")
     half = check(found, "FP16 on the GPU")["state"] == "ok"
     assert text.endswith("in FP32 and FP16" if half else "in FP32")
     assert not (half and "SwiftShader" in device.adapter)
