@@ -44,6 +44,7 @@ from edgesr.bundled import bundled_checkpoint, bundled_weights
 from edgesr.checkpoints import LoadedCheckpoint, load
 from edgesr.errors import EdgeSRError, PictureError
 from edgesr.files import atomic_outputs
+from edgesr.machine import processor, system
 from edgesr.progress import ProgressCallback, silent
 from edgesr.quality import benchmark_set, by_bicubic, by_file, measure
 from edgesr.registry import ArchSpec, all_specs, find_spec
@@ -142,18 +143,15 @@ def measured(files: Sequence[Path], benchmarks: Path) -> Measurements:
 
 
 def _conditions() -> LatencyConditions:
-    from edgesr.train.folder import machine
-
-    here = machine()
     return LatencyConditions(
-        processor=here["processor"],
+        processor=processor(),
         cpus=available_threads(),
         threads=available_threads(),
         rounds=_ROUNDS,
         warm_up=_WARM_UP,
         load_before=round(os.getloadavg()[0], 2),
         runtime=f"ai-edge-litert {version('ai-edge-litert')}, XNNPACK, FP32 arithmetic",
-        system=here["system"],
+        system=system(),
         python=platform.python_version(),
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
     )

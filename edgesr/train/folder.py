@@ -3,15 +3,11 @@
 import contextlib
 import fcntl
 import json
-import platform
-import subprocess
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from edgesr import __version__
 from edgesr.errors import OutputError
 from edgesr.files import atomic_outputs
 from edgesr.train.recipe import Recipe
@@ -153,49 +149,3 @@ def _lines(table: Mapping[str, Any]) -> str:
     # JSON's strings, numbers, booleans and lists of these are TOML's; DEL alone is not allowed raw.
     texts = {key: json.dumps(value).replace("\x7f", "\\u007f") for key, value in table.items()}
     return "".join(f"{key} = {text}\n" for key, text in texts.items())
-
-
-def machine() -> dict[str, Any]:
-    """What computes: processor, system, GPU and versions."""
-    import numpy as np
-    import torch
-
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {
-        "processor": _processor(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "gpu": gpu,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "edgesr": __version__,
-        "commit": commit(),
-    }
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or "unknown"
-
-
-@cache
-def commit() -> str:
-    """The commit of the code, with `-dirty` where files differ from it; else "unknown"."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    folder = Path(__file__).parent
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=30)
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    # An installed copy may lie inside somebody else's repository, which then ignores it.
-    tracked = subprocess.run(
-        ["git", "ls-files", "--error-unmatch", Path(__file__).name],
-        cwd=folder,
-        capture_output=True,
-    )
-    if done.returncode or tracked.returncode:
-        return "unknown"
-    return done.stdout.strip()

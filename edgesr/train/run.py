@@ -12,13 +12,14 @@ import torch
 
 from edgesr.download import cache_folder
 from edgesr.errors import EdgeSRError, PictureError
+from edgesr.machine import commit, machine
 from edgesr.progress import ProgressCallback, silent
 from edgesr.runtime import available_threads
 from edgesr.train import state as checkpoint
 from edgesr.train.beginning import first_weights, new_state, numerics
 from edgesr.train.data import PictureStore, prepare
 from edgesr.train.distributed import Processes, processes
-from edgesr.train.folder import RunFolder, commit, machine, write_json
+from edgesr.train.folder import RunFolder, write_json
 from edgesr.train.loop import Loop, Status
 from edgesr.train.pictures import Pair, validation_pairs
 from edgesr.train.recipe import Recipe

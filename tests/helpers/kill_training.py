@@ -21,7 +21,7 @@ import matplotlib.figure  # noqa: F401  # loaded once here, not by every trainin
 import safetensors.torch  # noqa: F401
 import torch
 
-from edgesr.train.folder import commit
+from edgesr.machine import commit
 from edgesr.train.run import train
 from helpers.training import places, short_recipe
 
