@@ -19,6 +19,7 @@ from edgesr.train.pictures import Pair, validation_pairs
 from edgesr.upscale import Upscaler
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 #: Name of a set in the literature -> its folder.
@@ -26,6 +27,9 @@ SETS = {"Set5": "Set5", "Set14": "Set14", "B100": "BSD100"}
 
 #: Takes RGB height x width x 3 and gives it a whole number of times as high and wide.
 Upscale = Callable[[Uint8Array], Uint8Array]
+
+#: Takes an upscaled picture, the large one and how many pixels to shave off each edge.
+Metric = Callable[[Uint8Array, Uint8Array, int], float]
 
 
 @dataclass(frozen=True)
@@ -61,13 +65,26 @@ def benchmark_set(folder: Path, name: str, scale: int) -> list[Pair]:
 
 def measure(upscale: Upscale, name: str, pairs: Sequence[Pair], scale: int) -> Quality:
     """Upscale every picture and compare it with the large one."""
-    made = [(upscale(pair.lr_hwc_u8), pair.hr_hwc_u8) for pair in pairs]
-    return Quality(
-        name,
-        len(made),
-        float(np.mean([psnr_y(ours, wanted, scale) for ours, wanted in made])),
-        float(np.mean([ssim_y(ours, wanted, scale) for ours, wanted in made])),
-    )
+    psnr_db, ssim = _means((psnr_y, ssim_y), upscale, pairs, scale)
+    return Quality(name, len(pairs), psnr_db, ssim)
+
+
+def mean_psnr(upscale: Upscale, pairs: Sequence[Pair], scale: int) -> float:
+    """The PSNR alone, as a training measures it again and again: a mean over pictures, in dB."""
+    (psnr_db,) = _means((psnr_y,), upscale, pairs, scale)
+    return psnr_db
+
+
+def _means(
+    metrics: Sequence[Metric], upscale: Upscale, pairs: Sequence[Pair], scale: int
+) -> list[float]:
+    """Each metric's mean over all pictures, so many pixels shaved off each edge as the scale."""
+    values = [
+        [metric(made, pair.hr_hwc_u8, scale) for metric in metrics]
+        for pair in pairs
+        for made in [upscale(pair.lr_hwc_u8)]
+    ]
+    return [float(np.mean(column)) for column in zip(*values, strict=True)]
 
 
 def by_bicubic(scale: int) -> Upscale:
@@ -75,18 +92,27 @@ def by_bicubic(scale: int) -> Upscale:
     return lambda lr_hwc_u8: imresize(lr_hwc_u8, scale)
 
 
-def by_network(net: "nn.Module", value_range: float) -> Upscale:
-    """PyTorch on the CPU, the whole picture at once.
+def by_network(
+    net: "nn.Module", value_range: float, device: "torch.device | None" = None
+) -> Upscale:
+    """PyTorch, the whole picture at once, rounded to 8 bits.
 
     Args:
-        net: In eval mode; it takes and gives RGB in [0, value_range].
+        net: In eval mode, on `device`; it takes and gives RGB in [0, value_range].
         value_range: Upper end of the network's own range.
+        device: Where it computes, in float32; by default the CPU.
     """
     import torch
 
-    from edgesr.train.validate import upscaled
+    @torch.no_grad()
+    def upscale(lr_hwc_u8: Uint8Array) -> Uint8Array:
+        # A copy: the pictures of a store are read-only, which torch does not know.
+        lr_nchw = torch.from_numpy(lr_hwc_u8.copy()).to(device).permute(2, 0, 1)[None].float()
+        lr_nchw = lr_nchw.contiguous(memory_format=torch.channels_last) * (value_range / 255)
+        hr_nchw = net(lr_nchw) * (255 / value_range)
+        return hr_nchw[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
 
-    return lambda lr_hwc_u8: upscaled(net, lr_hwc_u8, value_range, torch.device("cpu"))
+    return upscale
 
 
 def by_file(path: Path, threads: int | None = None) -> Upscale:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from edgesr.errors import EdgeSRError
+from edgesr.quality import by_network, mean_psnr
 from edgesr.registry import ArchSpec
 from edgesr.reparam import fold
 from edgesr.train import state as checkpoint
@@ -30,7 +31,6 @@ from edgesr.train.pictures import Pair
 from edgesr.train.recipe import Position, Recipe, Stage
 from edgesr.train.schedule import learning_rate
 from edgesr.train.state import State
-from edgesr.train.validate import mean_psnr
 
 # Processes ask each other whether to stop only so often: asking waits for the slowest.
 _STOP_EVERY = 10
@@ -209,9 +209,8 @@ class Loop:
         """Validate the averaged weights, keep them if they are the best, write them."""
         state = self.state
         plain = channels_last(fold(state.ema.net))
-        psnr = mean_psnr(
-            plain, self.validation, self.spec.scale, self.spec.value_range, self.device
-        )
+        upscale = by_network(plain, self.spec.value_range, self.device)
+        psnr = mean_psnr(upscale, self.validation, self.spec.scale)
         if state.best_psnr is None or psnr > state.best_psnr:
             state.best_psnr, state.best_step = psnr, state.step
             state.best = {

@@ -14,6 +14,7 @@ from edgesr.download import cache_folder
 from edgesr.errors import EdgeSRError, PictureError
 from edgesr.machine import commit, machine
 from edgesr.progress import ProgressCallback, silent
+from edgesr.quality import by_bicubic, mean_psnr
 from edgesr.runtime import available_threads
 from edgesr.train import state as checkpoint
 from edgesr.train.beginning import first_weights, new_state, numerics
@@ -24,7 +25,6 @@ from edgesr.train.loop import Loop, Status
 from edgesr.train.pictures import Pair, validation_pairs
 from edgesr.train.recipe import Recipe
 from edgesr.train.state import State
-from edgesr.train.validate import bicubic_psnr
 
 # Without a folder of validation pictures, so many training pictures are kept from training: one in
 # ten, but no more than eight.
@@ -171,9 +171,10 @@ def _set_up(
         "commit": commit(),
         "first_weights": first.origin if first is not None else None,
     }
+    bicubic_psnr = mean_psnr(by_bicubic(spec.scale), validation, spec.scale)
     return Loop(
         recipe, spec, store, validation, folder, identity, device, group, state,
-        bicubic_psnr(validation, spec.scale), facts, lambda status: None, lambda: False,
+        bicubic_psnr, facts, lambda status: None, lambda: False,
     )  # fmt: skip
 
 

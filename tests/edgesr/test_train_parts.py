@@ -13,6 +13,7 @@ from torch import nn
 from edgesr.errors import OutputError
 from edgesr.imresize import imresize
 from edgesr.metrics import psnr_y
+from edgesr.quality import by_bicubic, by_network, mean_psnr
 from edgesr.train import state as checkpoint
 from edgesr.train.beginning import new_state
 from edgesr.train.distributed import Processes, ProcessGroupError
@@ -22,7 +23,6 @@ from edgesr.train.losses import loss_function
 from edgesr.train.pictures import Pair
 from edgesr.train.recipe import LossName
 from edgesr.train.state import ResumeError
-from edgesr.train.validate import bicubic_psnr, mean_psnr
 from helpers.networks import random_picture
 from helpers.training import short_recipe
 
@@ -141,10 +141,10 @@ def test_validation_rounds_clips_and_shaves_as_the_metrics_do() -> None:
     pairs = [Pair(str(i), imresize(p, 0.5), p) for i, p in enumerate(hr)]
     expected = [psnr_y(_nearest(pair.lr_hwc_u8), pair.hr_hwc_u8, 2) for pair in pairs]
     for value_range in (1.0, 255.0):
-        got = mean_psnr(Nearest(), pairs, 2, value_range, torch.device("cpu"))
+        got = mean_psnr(by_network(Nearest(), value_range), pairs, 2)
         assert got == pytest.approx(np.mean(expected), abs=1e-2)
     bicubic = [psnr_y(imresize(p.lr_hwc_u8, 2), p.hr_hwc_u8, 2) for p in pairs]
-    assert bicubic_psnr(pairs, 2) == pytest.approx(np.mean(bicubic))
+    assert mean_psnr(by_bicubic(2), pairs, 2) == pytest.approx(np.mean(bicubic))
 
 
 def _nearest(lr_hwc_u8: np.ndarray) -> np.ndarray:
