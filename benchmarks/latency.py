@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import tempfile
-import time
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +21,7 @@ from peers import LITERT_TORCH, convert_with_litert_torch
 from rich.console import Console
 from rich.table import Table
 
+from converters.latency import measure_latencies
 from converters.pipeline import convert, default_outputs
 from converters.probes import default_pictures
 from converters.spec import ConversionSpec, Precision
@@ -29,9 +29,10 @@ from edgesr.checkpoints import LoadedCheckpoint, load
 from edgesr.download import published_checkpoint
 from edgesr.registry import find_spec
 from edgesr.reparam import fold
-from edgesr.runtime import Runner, open_model
 
 PUBLISHED = Path("reference/imdn_rtc_time.tflite")
+
+_WARM_UP = 1
 
 
 @dataclass(frozen=True)
@@ -86,41 +87,28 @@ def contenders(checkpoint: LoadedCheckpoint, folder: Path) -> dict[str, Path]:
 
 def measure(model: str, files: dict[str, Path], threads: int, rounds: int) -> list[Timing]:
     """Run the files in turns, one picture each, after one warm-up round."""
-    runners = {name: open_model(path, threads=threads) for name, path in files.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in files}
-    for turn in range(rounds + 1):
-        for name, runner in runners.items():
-            elapsed = _timed(runner)
-            if turn:
-                seconds[name].append(elapsed)
-    first = np.array(next(iter(seconds.values())))
+    taken_ms = measure_latencies(
+        list(files.values()), threads=threads, rounds=rounds, warm_up=_WARM_UP
+    )
     return [
         Timing(
             model,
             name,
             rounds,
-            1e3 * float(np.median(values)),
-            1e3 * float(np.quantile(values, 0.9)),
-            1e3 * min(values),
-            float(np.median(first / np.array(values))),
+            float(np.median(values)),
+            float(np.quantile(values, 0.9)),
+            float(values.min()),
+            float(np.median(taken_ms[0] / values)),
         )
-        for name, values in seconds.items()
+        for name, values in zip(files, taken_ms, strict=True)
     ]
-
-
-def _timed(runner: Runner) -> float:
-    shape = runner.shape
-    lr_nhwc = np.full((1, shape.height, shape.width, 3), 0.5, np.float32)
-    start = time.perf_counter()
-    runner.run(lr_nhwc)
-    return time.perf_counter() - start
 
 
 def conditions(arguments: argparse.Namespace) -> dict[str, object]:
     """What the numbers depend on."""
     return {
         "threads": arguments.threads,
-        "warm_up_rounds": 1,
+        "warm_up_rounds": _WARM_UP,
         "size": "720x480",
         "runtime": f"ai-edge-litert {version('ai-edge-litert')}, XNNPACK, FP32 arithmetic",
         "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
