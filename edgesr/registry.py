@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgesr.errors import ArchitectureError
 
@@ -57,7 +57,12 @@ class ArchSpec:
         receptive_radius: Pixels of the LR picture on each side of an output pixel's own that can
             change it; tiles overlap by at least this.
         value_range: The checkpoint's own range is [0, value_range]: 1.0 or 255.0.
-        builder: "module:function" that takes `training_form: bool` and returns the `nn.Module`.
+        size_multiple: What height and width of the input must be multiples of; more than 1 where
+            the head lowers the resolution.
+        whole_picture: Whether statistics over all pixels enter every pixel, as attention over
+            channels has them; the receptive radius is then that of the rest.
+        builder: "module:function" that takes `scale: int`, and `training_form: bool` if there is
+            one, and returns the `nn.Module`.
         has_training_form: Whether it trains in a larger form that folds into the plain one.
         renames: Regular expressions and replacements that turn other published namings of the
             parameters into ours.
@@ -73,6 +78,8 @@ class ArchSpec:
     receptive_radius: int
     value_range: float
     builder: str
+    size_multiple: int = 1
+    whole_picture: bool = False
     has_training_form: bool = False
     renames: tuple[tuple[str, str], ...] = ()
     published: PublishedWeights | None = None
@@ -150,8 +157,13 @@ def build(spec: ArchSpec, *, training_form: bool = False) -> "nn.Module":
     Raises:
         ArchitectureError: A training form is asked of a network that has none.
     """
+    options: dict[str, Any] = {"scale": spec.scale}
+    if spec.has_training_form:
+        options["training_form"] = training_form
+    elif training_form:
+        raise ArchitectureError(f"{spec.name} has no training form: it trains as it runs")
     module, function = spec.builder.split(":")
-    return getattr(importlib.import_module(module), function)(training_form=training_form)
+    return getattr(importlib.import_module(module), function)(**options)
 
 
 @functools.cache

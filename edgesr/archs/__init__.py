@@ -7,15 +7,50 @@ builder in its family's file and an entry here; detection reads the rest from th
 from edgesr.registry import ArchSpec, PublishedWeights, ordered
 
 # The addresses name a commit, so that what lies there cannot change; the digests pin the content.
-_RTC = PublishedWeights(
-    filename="model_RTC.pth",
-    project="github.com/Zheng222/IMDN",
-    url=(
-        "https://raw.githubusercontent.com/Zheng222/IMDN/"
-        "4b177227a2ac74a342c367da6ad582c5b76cc078/checkpoints/model_RTC.pth"
-    ),
-    sha256="5696ca25971477a93f2a3f3b235039e30afefff1bb560efdc48c0f880635a2ab",
-    licence="none stated",
+_IMDN_PROJECT = "github.com/Zheng222/IMDN"
+_NTIRE_PROJECT = "github.com/ofsoundof/NTIRE2022_ESR"
+
+
+def _imdn(filename: str, commit: str, sha256: str) -> PublishedWeights:
+    """A checkpoint of the IMDN family's authors."""
+    return PublishedWeights(
+        filename=filename,
+        project=_IMDN_PROJECT,
+        url=f"https://raw.githubusercontent.com/Zheng222/IMDN/{commit}/checkpoints/{filename}",
+        sha256=sha256,
+        licence="none stated",
+    )
+
+
+def _ntire(filename: str, sha256: str) -> PublishedWeights:
+    """A checkpoint of the 2022 challenge on efficient super-resolution."""
+    return PublishedWeights(
+        filename=filename,
+        project=_NTIRE_PROJECT,
+        url=(
+            "https://raw.githubusercontent.com/ofsoundof/NTIRE2022_ESR/"
+            f"044c9300a60595a11c4a921d335f5694187c17d0/model_zoo/{filename}"
+        ),
+        sha256=sha256,
+        licence="MIT",
+    )
+
+
+_RTC = _imdn(
+    "model_RTC.pth",
+    "4b177227a2ac74a342c367da6ad582c5b76cc078",
+    "5696ca25971477a93f2a3f3b235039e30afefff1bb560efdc48c0f880635a2ab",
+)
+_IMDN_COMMIT = "f8a43074c7c8ea33ea7c33ce43a698c086007fd0"
+_IMDN_X2 = _imdn(
+    "IMDN_x2.pth",
+    _IMDN_COMMIT,
+    "740b39653592bd3f49955a21cd9e16f2d37f2c413368cc09327601b8fbe42ce1",
+)
+_IMDN_X4 = _imdn(
+    "IMDN_x4.pth",
+    _IMDN_COMMIT,
+    "e660c38221147217a136debeb99eb304d62d9c0f73ac421ed66281b619719714",
 )
 _FMEN_S = PublishedWeights(
     filename="fmen_test_weights.pt",
@@ -28,16 +63,26 @@ _FMEN_S = PublishedWeights(
     licence="Apache-2.0",
 )
 # The challenge's own training of the same network, with other names for the blocks.
-_FMEN_S_NTIRE = PublishedWeights(
-    filename="team03_fmen.pth",
-    project="github.com/ofsoundof/NTIRE2022_ESR",
-    url=(
-        "https://raw.githubusercontent.com/ofsoundof/NTIRE2022_ESR/"
-        "044c9300a60595a11c4a921d335f5694187c17d0/model_zoo/team03_fmen.pth"
-    ),
-    sha256="f20cde0828068c5f50d3b64aa82c8a363fe6abc8d536d1a9fd4d09899f019bea",
-    licence="MIT",
+_FMEN_S_NTIRE = _ntire(
+    "team03_fmen.pth", "f20cde0828068c5f50d3b64aa82c8a363fe6abc8d536d1a9fd4d09899f019bea"
 )
+_BASELINE = _ntire(
+    "imdn_baseline.pth", "115b4cc557eba9daaf1a6543c4858014c7e2a410655aafef7c8348ae54acc203"
+)
+_CLB = _ntire(
+    "team26_imdn_nb7.pth", "c8bd64b7eebe5d955c00fb5626385e13fa5775518be77a265f3f74b5e33e55a7"
+)
+_PLUS = _ntire(
+    "team39_imdn_plus.pth", "0051dcbeb82684fef3981eff81df86bb167b8f9602323fa37f82f8c5566ff5a9"
+)
+
+# The challenge names the parts of a distillation block otherwise than the family's authors.
+_BLOCK_NAMES = (
+    (r"\.conv([123])\.0\.", r".c\1."),
+    (r"\.conv4\.", ".c4."),
+    (r"\.conv1x1\.", ".c5."),
+)
+_FMEN_NAMES = ((r"^basic_blocks\.", "ERBs."), (r"^hfabs\.", "HFABs."))
 
 #: Every network edgesr knows. Where two would take the same checkpoint, the first one gets it.
 SPECS: tuple[ArchSpec, ...] = ordered(
@@ -54,6 +99,85 @@ SPECS: tuple[ArchSpec, ...] = ordered(
         published=_RTC,
     ),
     ArchSpec(
+        name="imdn-rte",
+        aliases=("rte",),
+        description="IMDN's real-time enhancement member: 20 channels at half the resolution",
+        scale=2,
+        parameters=89_748,
+        receptive_radius=77,
+        value_range=1.0,
+        size_multiple=2,
+        builder="edgesr.archs.imdn_rte:imdn_rte",
+    ),
+    *(
+        ArchSpec(
+            name="imdn",
+            aliases=(),
+            description="IMDN: 64 channels, six distillation blocks, contrast-aware attention",
+            scale=scale,
+            parameters=parameters,
+            receptive_radius=27,
+            value_range=1.0,
+            whole_picture=True,
+            builder="edgesr.archs.imdn:imdn",
+            published=published,
+        )
+        for scale, parameters, published in (
+            (2, 694_404, _IMDN_X2),
+            (3, 703_059, None),
+            (4, 715_176, _IMDN_X4),
+        )
+    ),
+    ArchSpec(
+        name="imdn-as",
+        aliases=(),
+        description="IMDN for any factor: takes a picture that was resized to its final size",
+        scale=1,
+        parameters=752_104,
+        receptive_radius=110,
+        value_range=1.0,
+        size_multiple=4,
+        whole_picture=True,
+        builder="edgesr.archs.imdn:imdn_as",
+    ),
+    ArchSpec(
+        name="imdn-baseline",
+        aliases=(),
+        description="The 2022 challenge's baseline: IMDN with eight blocks, no attention",
+        scale=4,
+        parameters=893_936,
+        receptive_radius=35,
+        value_range=1.0,
+        builder="edgesr.archs.imdn_challenge:imdn_baseline",
+        renames=_BLOCK_NAMES,
+        published=_BASELINE,
+    ),
+    ArchSpec(
+        name="imdn-clb",
+        aliases=(),
+        description="The baseline with seven blocks, trained as collapsible linear blocks",
+        scale=4,
+        parameters=790_496,
+        receptive_radius=31,
+        value_range=1.0,
+        builder="edgesr.archs.imdn_challenge:imdn_clb",
+        has_training_form=True,
+        renames=_BLOCK_NAMES,
+        published=_CLB,
+    ),
+    ArchSpec(
+        name="imdn-plus",
+        aliases=(),
+        description="IMDN+: 36 channels, eight blocks of progressive splits, SiLU",
+        scale=4,
+        parameters=275_844,
+        receptive_radius=51,
+        value_range=1.0,
+        builder="edgesr.archs.imdn_challenge:imdn_plus",
+        has_training_form=True,
+        published=_PLUS,
+    ),
+    ArchSpec(
         name="fmen-s",
         aliases=(),
         description="FMEN's challenge member: 50 channels, attention branches, re-parameterised",
@@ -63,8 +187,23 @@ SPECS: tuple[ArchSpec, ...] = ordered(
         value_range=255.0,
         builder="edgesr.archs.fmen:fmen_s",
         has_training_form=True,
-        renames=((r"^basic_blocks\.", "ERBs."), (r"^hfabs\.", "HFABs.")),
+        renames=_FMEN_NAMES,
         published=_FMEN_S,
         also_published=(_FMEN_S_NTIRE,),
+    ),
+    *(
+        ArchSpec(
+            name="fmen",
+            aliases=(),
+            description="FMEN: 64 channels, attention branches, re-parameterised",
+            scale=scale,
+            parameters=parameters,
+            receptive_radius=44,
+            value_range=255.0,
+            builder="edgesr.archs.fmen:fmen",
+            has_training_form=True,
+            renames=_FMEN_NAMES,
+        )
+        for scale, parameters in ((2, 748_656), (3, 757_311), (4, 769_428))
     ),
 )

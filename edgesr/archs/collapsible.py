@@ -9,6 +9,7 @@ Source: Bhardwaj et al., "Collapsible Linear Blocks for Super-Efficient Super Re
 2022, section 3 (what trains is the wide block, what is computed is the collapsed one).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgesr.errors import ArchitectureError
-from edgesr.reparam import Kernel, as_conv, collapse, identity, parallel
+from edgesr.reparam import Kernel, as_conv, collapse, identity, parallel, pointwise_first
 
 
 class Collapsible(nn.Module):
@@ -153,12 +154,59 @@ class ParallelConv(Collapsible):
         return as_conv(self.kernel(torch.float64), like=self.wide)
 
 
+class BranchedConv(Collapsible):
+    """3x3 convolution with wider ones beside it, each a 1x1 convolution and a 3x3 behind that.
+
+    Source: IMDN+ in Li et al., "NTIRE 2022 Challenge on Efficient Super-Resolution: Methods and
+    Results", CVPRW 2022.
+
+    Args:
+        inputs: Channels in.
+        outputs: Channels out.
+        ratios: Channels between the two of a branch, per channel in; one branch for each.
+    """
+
+    def __init__(self, inputs: int, outputs: int, ratios: Sequence[int] = (2, 4)) -> None:
+        super().__init__()
+        self.direct = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.expands = nn.ModuleList(nn.Conv2d(inputs, ratio * inputs, 1) for ratio in ratios)
+        self.convs = nn.ModuleList(nn.Conv2d(ratio * inputs, outputs, 3) for ratio in ratios)
+
+    def expanded(self, x: Tensor) -> Tensor:
+        """Layer by layer: N x in x H x W to N x out x H x W."""
+        total = self.direct(x)
+        # To expand a zero is to get the bias: padding first is padding with the bias behind, which
+        # is what makes the fold exact in the border too.
+        padded = F.pad(x, (1, 1, 1, 1))
+        for expand, conv in zip(self.expands, self.convs, strict=True):
+            total = total + conv(expand(padded))
+        return total
+
+    def kernel(self, dtype: torch.dtype) -> Kernel:
+        """The one 3x3 kernel, computed in `dtype`."""
+        branches = [
+            pointwise_first(_kernel_of(expand), _kernel_of(conv), dtype=dtype)
+            for expand, conv in zip(self.expands, self.convs, strict=True)
+        ]
+        return parallel(Kernel.of(self.direct), *branches, dtype=dtype)
+
+    def folded(self) -> nn.Conv2d:
+        """The one 3x3 convolution that computes the same."""
+        return as_conv(self.kernel(torch.float64), like=self.direct)
+
+
+def _kernel_of(conv: nn.Module) -> Kernel:
+    assert isinstance(conv, nn.Conv2d)
+    return Kernel.of(conv)
+
+
 class Form(StrEnum):
     """What a 3x3 convolution is while it trains."""
 
     PLAIN = "plain"
     WIDE = "wide"
     PARALLEL = "parallel"
+    BRANCHED = "branched"
 
 
 @dataclass(frozen=True)
@@ -167,7 +215,8 @@ class BlockKind:
 
     Attributes:
         form: What it is made of.
-        ratio: Widening of `Form.WIDE`; the other forms have none.
+        ratio: Widening of `Form.WIDE`; the other forms take none.
+        skip: Whether a form that has a skip connection uses it.
 
     Raises:
         ArchitectureError: The ratio is less than 1.
@@ -175,6 +224,7 @@ class BlockKind:
 
     form: Form = Form.PLAIN
     ratio: int = 4
+    skip: bool = True
 
     def __post_init__(self) -> None:
         if self.ratio < 1:
@@ -189,7 +239,7 @@ class BlockKind:
             residual: Whether a form that has a skip connection may use it; it does so where
                 channels in and out are equal.
         """
-        skip = residual and inputs == outputs
+        skip = self.skip and residual and inputs == outputs
         match self.form:
             case Form.PLAIN:
                 return nn.Conv2d(inputs, outputs, 3, padding=1)
@@ -197,6 +247,8 @@ class BlockKind:
                 return WideConv(inputs, outputs, ratio=self.ratio, residual=skip)
             case Form.PARALLEL:
                 return ParallelConv(inputs, outputs, residual=skip)
+            case Form.BRANCHED:
+                return BranchedConv(inputs, outputs)
 
 
 #: What every network is built of unless it is to train.

@@ -248,6 +248,17 @@ def _attention(num_feat: int, mid_feat: int, num_erbs: int, widen: int | None) -
     return NormedHFAB(num_feat, mid_feat, convs)
 
 
-def fmen_s(*, training_form: bool = False) -> FMEN:
-    """Build FMEN-S, the member that ran in the NTIRE 2022 challenge: scale 4, RGB in [0, 255]."""
-    return FMEN(training_form=training_form)
+def fmen_s(*, scale: int = 4, training_form: bool = False) -> FMEN:
+    """Build FMEN-S, the member that ran in the NTIRE 2022 challenge: RGB in [0, 255]."""
+    return FMEN(scale=scale, training_form=training_form)
+
+
+def fmen(*, scale: int, training_form: bool = False) -> FMEN:
+    """Build FMEN, the paper's network: 64 channels; RGB in [0, 255]."""
+    return FMEN(
+        num_feat=64,
+        mid_feat=32,
+        attention_blocks=(3, 2, 2, 2, 2),
+        scale=scale,
+        training_form=training_form,
+    )

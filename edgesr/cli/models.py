@@ -58,7 +58,7 @@ def _table(specs: tuple[ArchSpec, ...]) -> "Table":
             spec.name + aliases,
             f"x{spec.scale}",
             f"{spec.parameters:,}",
-            f"{_receptive_field(spec)}x{_receptive_field(spec)}",
+            "whole" if spec.whole_picture else f"{_receptive_field(spec)}x{_receptive_field(spec)}",
         )
         first, *others = _weights(spec) or [("none", "", "")]
         table.add_row(*facts, *first)
@@ -102,6 +102,8 @@ def _as_dict(spec: ArchSpec) -> dict[str, Any]:
         "scale": spec.scale,
         "parameters": spec.parameters,
         "receptive_field": _receptive_field(spec),
+        "whole_picture": spec.whole_picture,
+        "size_multiple": spec.size_multiple,
         "value_range": spec.value_range,
         "has_training_form": spec.has_training_form,
         "bundled": None

@@ -49,13 +49,19 @@ class TestDetect:
             ("model_RTC.pth", "imdn-rtc"),
             ("fmen_test_weights.pt", "fmen-s"),
             ("team03_fmen.pth", "fmen-s"),
+            ("IMDN_x2.pth", "imdn"),
+            ("IMDN_x4.pth", "imdn"),
+            ("imdn_baseline.pth", "imdn-baseline"),
+            ("team26_imdn_nb7.pth", "imdn-clb"),
+            ("team39_imdn_plus.pth", "imdn-plus"),
         ],
     )
-    def test_published_files_are_detected_in_both_namings(
+    def test_published_files_are_detected_in_every_naming(
         self, shared: Path, filename: str, name: str
     ) -> None:
         found = detect(shapes_in(shared / "reference" / filename))
         assert (found.spec.name, found.training_form) == (name, False)
+        assert found.spec.scale == (2 if "x2" in filename or "RTC" in filename else 4)
         assert set(found.renamed.values()) == set(shapes_of(found.spec))
 
     @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.module."])

@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 
+from edgesr.archs.distillation import ContrastAttention
 from edgesr.errors import ArchitectureError
 from edgesr.registry import (
     ArchSpec,
@@ -15,6 +16,7 @@ from edgesr.registry import (
     find_spec,
     ordered,
 )
+from helpers.networks import reach
 
 RTC = find_spec("imdn-rtc")
 FMEN_S = find_spec("fmen-s")
@@ -38,7 +40,7 @@ class TestList:
         assert find_spec(name) is RTC
 
     @pytest.mark.parametrize(
-        ("wrong", "closest"), [("rtcc", "rtc"), ("FMEN_S", "fmen-s"), ("imdn", "imdn-rtc")]
+        ("wrong", "closest"), [("rtcc", "rtc"), ("FMEN_S", "fmen-s"), ("imdnx", "imdn")]
     )
     def test_unknown_name_lists_all_names_and_the_closest(self, wrong: str, closest: str) -> None:
         with pytest.raises(ArchitectureError) as caught:
@@ -89,23 +91,33 @@ class TestBuild:
     def test_upscales_by_the_listed_factor(self, spec: ArchSpec, training_form: bool) -> None:
         net = build(spec, training_form=training_form).eval()
         with torch.no_grad():
-            hr_nchw = net(torch.rand(1, 3, 9, 7) * spec.value_range)
-        assert tuple(hr_nchw.shape) == (1, 3, 9 * spec.scale, 7 * spec.scale)
+            height, width = 9 * spec.size_multiple, 7 * spec.size_multiple
+            hr_nchw = net(torch.rand(1, 3, height, width) * spec.value_range)
+        assert tuple(hr_nchw.shape) == (1, 3, height * spec.scale, width * spec.scale)
 
     @pytest.mark.parametrize("spec", SPECS)
-    def test_output_pixel_depends_on_exactly_the_listed_radius(self, spec: ArchSpec) -> None:
+    def test_output_pixel_depends_on_exactly_the_listed_radius(
+        self, spec: ArchSpec, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Attention over the whole picture reaches everywhere: with fixed factors the rest is seen.
+        monkeypatch.setattr(ContrastAttention, "forward", lambda self, x: x / 2)
         torch.manual_seed(0)
-        radius, scale = spec.receptive_radius, spec.scale
-        centre = radius + 2  # two pixels more than needed, to see whether it reaches further
-        size = 2 * centre + 1
-        net = build(spec).double().eval()
-        lr_nchw = torch.rand(1, 3, size, size, dtype=torch.float64, requires_grad=True)
-        here = slice(scale * centre, scale * (centre + 1))
-        net(lr_nchw)[:, :, here, here].square().sum().backward()
-        assert lr_nchw.grad is not None
-        _, rows, columns = lr_nchw.grad[0].nonzero(as_tuple=True)
-        reach = max(int((rows - centre).abs().max()), int((columns - centre).abs().max()))
-        assert reach == radius
+        assert reach(build(spec), spec.scale, spec.receptive_radius, spec.size_multiple) == (
+            spec.receptive_radius
+        )
+
+    @pytest.mark.parametrize("spec", SPECS)
+    def test_every_pixel_counts_exactly_where_the_list_says_so(self, spec: ArchSpec) -> None:
+        torch.manual_seed(0)
+        side = 2 * spec.receptive_radius + 2 * spec.size_multiple
+        side -= side % spec.size_multiple
+        net = build(spec).eval()
+        lr_nchw = torch.rand(1, 3, side, side) * spec.value_range
+        changed = lr_nchw.clone()
+        changed[:, :, -1, -1] = 0
+        with torch.no_grad():
+            first = [net(x)[0, :, 0, 0] for x in (lr_nchw, changed)]
+        assert torch.equal(*first) is not spec.whole_picture
 
     @pytest.mark.parametrize("spec", SPECS)
     def test_training_form_exists_exactly_where_the_list_says_so(self, spec: ArchSpec) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from edgesr.archs.collapsible import (
     BlockKind,
+    BranchedConv,
     Collapsible,
     Form,
     ParallelConv,
@@ -19,6 +20,7 @@ from edgesr.archs.collapsible import (
     set_collapsed,
 )
 from edgesr.archs.fmen import ERB, FMEN, RRRB, NormedHFAB
+from edgesr.archs.imdn_challenge import CLB_KIND, PLUS_KIND, IMDNPlus, SimplifiedIMDN
 from edgesr.archs.imdn_rtc import IMDNRTC, TRAINING_KIND, imdn_rtc
 from edgesr.detection import detect
 from edgesr.errors import ArchitectureError
@@ -38,16 +40,26 @@ BLOCKS: dict[str, Callable[[], Collapsible]] = {
     "wide-growing": lambda: WideConv(2, 6, ratio=1, residual=False),
     "parallel": lambda: ParallelConv(5, 5, residual=True),
     "parallel-growing": lambda: ParallelConv(2, 6, residual=False),
+    "branched": lambda: BranchedConv(5, 5),
+    "branched-growing": lambda: BranchedConv(2, 6, (3,)),
     "rrrb": lambda: RRRB(5, 2),
 }
 NETS: dict[str, Callable[[], nn.Module]] = {
     "rtc": lambda: imdn_rtc(training_form=True),
     "rtc-parallel": lambda: IMDNRTC(8, 2, 2, BlockKind(Form.PARALLEL)),
     "rtc-wide-x3": lambda: IMDNRTC(8, 2, 3, BlockKind(Form.WIDE, ratio=2)),
+    "imdn-clb": lambda: SimplifiedIMDN(2, 2, 8, CLB_KIND),
+    "imdn-plus": lambda: IMDNPlus(2, 2, 12, PLUS_KIND),
     "fmen": lambda: FMEN(8, 6, 1, (2, 1), 2, training_form=True, ratio=3),
     "fmen-s": lambda: FMEN(training_form=True),
 }
-KINDS = [BlockKind(Form.WIDE, ratio=2), BlockKind(Form.WIDE, ratio=1), BlockKind(Form.PARALLEL)]
+KINDS = [
+    BlockKind(Form.WIDE, ratio=2),
+    BlockKind(Form.WIDE, ratio=1),
+    BlockKind(Form.PARALLEL),
+    CLB_KIND,
+    PLUS_KIND,
+]
 
 
 #: A gradient below this share of the network's steepest is compared with that share. What a bias

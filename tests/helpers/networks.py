@@ -62,21 +62,29 @@ def assert_same(expected: Tensor, got: Tensor, limit: float) -> None:
     )
 
 
-def reach(net: nn.Module, scale: int, radius: int) -> int:
-    """The farthest LR pixel, in rows or columns, that changes the HR pixels of the middle one.
+def reach(net: nn.Module, scale: int, radius: int, size_multiple: int = 1) -> int:
+    """The farthest LR pixel, in rows or columns, that changes the HR pixels of one in the middle.
 
     Measured by the gradient in float64, on a picture that leaves room for two pixels more than
-    `radius` on each side.
+    `radius` on each side. Where the head lowers the resolution, pixels see differently far; then
+    each place in its grid is tried.
     """
     net = net.double().eval()
-    middle = radius + 2
-    lr_nchw = random_picture(0, 1, 3, 2 * middle + 1, 2 * middle + 1, dtype=torch.float64)
+    start = radius + 2 + (-(radius + 2)) % size_multiple
+    side = 2 * start + size_multiple
+    side += -side % size_multiple
+    lr_nchw = random_picture(0, 1, 3, side, side, dtype=torch.float64)
     lr_nchw.requires_grad_(True)
-    own = slice(middle * scale, (middle + 1) * scale)
-    net(lr_nchw)[:, :, own, own].sum().backward()
-    assert lr_nchw.grad is not None
-    touched = torch.nonzero(lr_nchw.grad.abs().sum((0, 1)))
-    return int((touched - middle).abs().max())
+    hr_nchw = net(lr_nchw)
+    farthest = 0
+    for middle in range(start, start + size_multiple):
+        own = slice(middle * scale, (middle + 1) * scale)
+        (gradient,) = torch.autograd.grad(
+            hr_nchw[:, :, own, own].square().sum(), lr_nchw, retain_graph=True
+        )
+        touched = torch.nonzero(gradient.abs().sum((0, 1)))
+        farthest = max(farthest, int((touched - middle).abs().max()))
+    return farthest
 
 
 def set5_psnr(
