@@ -11,6 +11,9 @@ from edgesr.gpu_log import Refusal, Refusals
 # The runtime's own limits, and not the GPU's: more elements than a 32-bit number counts.
 _TOO_LARGE = re.compile(r"exceed|too large|overflow", re.IGNORECASE)
 _SMALLER = "convert at a smaller --size"
+# Neither has the runtime's CPU that version.
+_TOO_NEW = re.compile(r"Didn't find op for builtin opcode")
+_OLDER = "convert again without the feature that raised the version, or install a newer LiteRT"
 _UNFORESEEN = "none known: no rule of edgesr's foresees it; `edgesr inspect` shows the operator"
 
 
@@ -55,6 +58,8 @@ def _record(refusal: Refusal, found: Audit) -> RefusalRecord:
 
 def _remedy(reason: str) -> str:
     """What helps where no rule is broken."""
+    if _TOO_NEW.search(reason):
+        return _OLDER
     return _SMALLER if _TOO_LARGE.search(reason) else _UNFORESEEN
 
 

@@ -20,6 +20,11 @@ _UNPREPARED = re.compile(
     r"^ERROR: Node number (?P<index>\d+) \((?P<operator>[^)]*)\) failed to prepare",
     re.MULTILINE,
 )
+# The first one ends the loading: how many more there are nobody knows.
+_UNKNOWN = re.compile(
+    r"^ERROR: (?P<reason>Didn't find op for builtin opcode '(?P<operator>\w+)' version '\d+')",
+    re.MULTILINE,
+)
 # Severity E or F of Google's log, LiteRT's own prefix, and the libraries' last words.
 _ERROR = re.compile(r"^(?:[EF]\d{4} [\d:.]+\s+\d+ [^\]]*\] |ERROR: (?:\[[^\]]*\] )?)(?P<text>.+)$")
 _NO_MEMORY = re.compile(
@@ -105,6 +110,9 @@ def refusals(log: str) -> Refusals | None:
         reason = (found["reason"] or "no reason given").split(". ")[0]
         what = f"operator {found['index']} cannot be prepared: {reason}"
         return Refusals((Refusal(found["operator"], what),), 0, None)
+    found = _UNKNOWN.search(log)
+    if found is not None:
+        return Refusals((Refusal(found["operator"], found["reason"]),), 0, None)
     return None
 
 

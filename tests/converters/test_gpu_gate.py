@@ -187,6 +187,18 @@ def _with_flex(path: Path) -> Path:
     return path
 
 
+def _of_version(version: int, path: Path) -> Path:
+    made = TfliteBuilder()
+    lr, hr = (made.tensor([1, _HEIGHT, _WIDTH, 3], name=name) for name in ("lr", "hr"))
+    weights = [
+        made.constant(np.full((3, 3, 3, 3), 0.1, np.float32)),
+        made.constant(np.zeros(3, np.float32)),
+    ]
+    made.operator("CONV_2D", [lr, *weights], [hr], conv_options(), version=version)
+    path.write_bytes(made.finish([lr], [hr]))
+    return path
+
+
 @gpu
 class TestRefusals:
     def test_a_shuffle_of_rank_6_is_refused_with_shape_rule_and_remedy(
@@ -220,6 +232,26 @@ class TestRefusals:
         (refusal,) = on_gpu.refusals
         assert refusal.operator == "FlexSplitV"
         assert "pass split_free" in refusal.remedy
+
+    def test_a_version_that_litert_does_not_know_is_refused_with_rule_and_remedy(
+        self, tmp_path: Path
+    ) -> None:
+        path = _of_version(99, tmp_path / "new.tflite")
+        with pytest.raises(ParityGateError, match=r"cannot load new\.tflite: CONV_2D") as caught:
+            _on_gpu(path, _probes("photo"))
+        (refusal,) = caught.value.reports[0].backends[0].refusals
+        assert (refusal.operator, refusal.count, refusal.of) == ("CONV_2D", 1, 1)
+        assert refusal.reason == "Didn't find op for builtin opcode 'CONV_2D' version '99'"
+        assert "gpu-version" in (refusal.rule or "")
+        assert "convert again without the feature" in refusal.remedy
+
+    def test_a_version_that_only_litert_does_not_know_has_a_remedy_too(
+        self, tmp_path: Path
+    ) -> None:
+        said = Refusal("CONV_2D", "Didn't find op for builtin opcode 'CONV_2D' version '2'")
+        (record,) = explain(_of_version(2, tmp_path / "a.tflite"), Refusals((said,), 0, None))
+        assert record.rule is None
+        assert "install a newer LiteRT" in record.remedy
 
     def test_what_no_rule_foresees_is_said_in_the_accelerators_words(self, tmp_path: Path) -> None:
         path = _file(tmp_path)

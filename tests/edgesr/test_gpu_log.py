@@ -148,6 +148,17 @@ REFUSALS = [
         ),
         id="without a reason",
     ),
+    pytest.param(
+        "ERROR: Didn't find op for builtin opcode 'ADD' version '99'. An older version of this "
+        "builtin might be supported. Are you using an old TFLite binary with a newer model?\n\n"
+        "ERROR: Registration failed.\n\n",
+        Refusals(
+            (Refusal("ADD", "Didn't find op for builtin opcode 'ADD' version '99'"),),
+            on_gpu=0,
+            on_cpu=None,
+        ),
+        id="too new",
+    ),
 ]
 
 
