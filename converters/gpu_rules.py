@@ -38,7 +38,10 @@ class Rule:
 
 
 _CONVERT = "convert the checkpoint with `edgesr convert`"
-_SHUFFLE = "write the PixelShuffle as one DEPTH_TO_SPACE: `edgesr convert`, pass depth_to_space"
+_SHUFFLE = (
+    "reshape and transpose in four dimensions at most; where they are a PixelShuffle, write it as "
+    "one DEPTH_TO_SPACE: `edgesr convert`, pass depth_to_space"
+)
 _SPLIT = "read whole tensors with zero weights instead: `edgesr convert`, pass split_free"
 
 #: Every rule by its id.

@@ -348,8 +348,8 @@ def test_an_offence_says_where_what_and_what_to_do(tmp_path: Path) -> None:
     assert (offence.tensor, offence.shape) == ("output", SIX)
     assert str(offence) == (
         "operator 0 RESHAPE, tensor output [1, 2, 2, 6, 4, 2]: got rank 6; the GPU takes tensors "
-        "of rank 1 to 4 (gpu-rank); write the PixelShuffle as one DEPTH_TO_SPACE: `edgesr "
-        "convert`, pass depth_to_space"
+        "of rank 1 to 4 (gpu-rank); reshape and transpose in four dimensions at most; where they "
+        "are a PixelShuffle, write it as one DEPTH_TO_SPACE: `edgesr convert`, pass depth_to_space"
     )
 
 
