@@ -16,7 +16,8 @@ from helpers.small_net import SmallNet
 
 
 @pytest.fixture(scope="session")
-def _adb_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[AdbServer]:
+def adb_session(tmp_path_factory: pytest.TempPathFactory) -> Generator[AdbServer]:
+    """The server of `adb_server`, for fixtures of wider scope."""
     if shutil.which("adb") is None:
         message = "no adb on this machine (`make system-deps` installs it)"
         if "1" in (os.environ.get("EDGESR_REQUIRE_ADB"), os.environ.get("EDGESR_REQUIRE_GPU")):
@@ -28,15 +29,15 @@ def _adb_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[AdbServer
 
 
 @pytest.fixture
-def adb_server(_adb_server: AdbServer) -> Generator[AdbServer]:
+def adb_server(adb_session: AdbServer) -> Generator[AdbServer]:
     """The real adb server, on a port of its own, without any device at first.
 
     Without adb the test is skipped; with EDGESR_REQUIRE_ADB=1, or EDGESR_REQUIRE_GPU=1 as in CI,
     where the system packages are installed, it fails instead.
     """
-    _adb_server.disconnect_all()
-    yield _adb_server
-    _adb_server.disconnect_all()
+    adb_session.disconnect_all()
+    yield adb_session
+    adb_session.disconnect_all()
 
 
 @pytest.fixture

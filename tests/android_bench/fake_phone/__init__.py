@@ -1,11 +1,12 @@
 """A phone for tests: the real adb client and server talk to it, benchmark_model is played."""
 
 from .adb_server import AdbServer
-from .benchmark import Dialect
+from .binary import write_benchmark_binary
 from .device import Heat
 from .faults import Fault
-from .phone import FakePhone, Run, write_benchmark_binary
+from .phone import FakePhone, Run
 from .timing import Speed
+from .voice import Dialect
 from .wire import VERSION_CHECKSUM
 
 __all__ = [

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from .phone import FakePhone
+from .processes import marked, words
 
 
 class AdbServer:
@@ -69,20 +70,13 @@ class AdbServer:
 
     def processes(self) -> list[int]:
         """The servers that run on this port."""
-        mark = f"ANDROID_ADB_SERVER_PORT={self.port}".encode()
-        found: list[int] = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                words = (folder / "cmdline").read_bytes().split(b"\0")
-                ours = mark in (folder / "environ").read_bytes().split(b"\0")
-                if ours and Path(os.fsdecode(words[0])).name == "adb" and b"server" in words:
-                    found.append(int(folder.name))
-        return found
+        clients = marked("ANDROID_ADB_SERVER_PORT", str(self.port))
+        return [pid for pid in clients if "server" in words(pid)]
 
-    def adb(self, *words: object, timeout_s: float = 30.0) -> subprocess.CompletedProcess[str]:
+    def adb(self, *arguments: object, timeout_s: float = 30.0) -> subprocess.CompletedProcess[str]:
         """Run the client; what it prints is kept, nothing is asked of its status."""
         return subprocess.run(
-            ["adb", *map(str, words)],
+            ["adb", *map(str, arguments)],
             env=self.environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -114,4 +108,5 @@ class AdbServer:
 
     def disconnect_all(self) -> None:
         """Forget every phone."""
-        self.adb("disconnect")
+        if self.devices():
+            self.adb("disconnect")

@@ -32,11 +32,6 @@ class Stream:
         self._held = b""
         self.closed = threading.Event()
 
-    @property
-    def number(self) -> int:
-        """The phone's id of this stream."""
-        return self._local
-
     def send(self, data: bytes) -> None:
         """Send all of it, in pieces that the server takes, each acknowledged.
 
@@ -160,12 +155,6 @@ class Connection:
         with contextlib.suppress(OSError):
             self._peer.shutdown(socket.SHUT_RDWR)
 
-    def close_stream(self, number: int) -> None:
-        """Close one stream without a word to the service behind it."""
-        stream = self._streams.get(number)
-        if stream is not None:
-            stream.close()
-
     def _run(self) -> None:
         with contextlib.suppress(EOFError, OSError, ProtocolError, ValueError), self._peer:
             while True:
@@ -204,9 +193,9 @@ class Connection:
             self.send(Message(Command.CLSE, 0, message.arg0))
             return
         stream = Stream(self, self._next, message.arg0)
+        self._streams[self._next] = stream
+        self.send(Message(Command.OKAY, self._next, message.arg0))
         self._next += 1
-        self._streams[stream.number] = stream
-        self.send(Message(Command.OKAY, stream.number, message.arg0))
         threading.Thread(target=_serve, args=(service, stream), daemon=True).start()
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-Step = tuple[str, str | int]
+from .voice import Step
 
 
 @dataclass(frozen=True)
@@ -19,14 +19,14 @@ class Started:
         words: Its path as it was called, and its flags, with the host's paths.
         folder: Working folder on the host.
         affinity: The mask given to taskset; empty without it.
-        stream: The stream of the shell it was started from.
+        shell: Number of the shell command that it was started from.
         pid: Its process.
     """
 
     words: list[str]
     folder: Path
     affinity: str
-    stream: int
+    shell: int
     pid: int
 
 
@@ -35,7 +35,7 @@ class Control:
 
     Args:
         play: The steps of a program. Those named "event" are told to `on_event` instead.
-        on_event: Called between two steps, with the event's name; may raise ProgramGone.
+        on_event: Further steps, for the event of that name.
     """
 
     def __init__(

@@ -23,52 +23,33 @@ DESCRIPTIONS = {
     "gpu_backend": "GPU backend",
     "use_nnapi": "Use NNAPI",
 }
-_OTHERS = [
-    "run_frequency",
-    "dry_run",
-    "verbose",
-    "use_caching",
-    "input_layer",
-    "input_layer_shape",
-    "input_layer_value_range",
-    "input_layer_value_files",
-    "output_filepath",
-    "output_proto_filepath",
-    "result_file_path",
-    "signature_to_run_for",
-    "list_signatures",
-    "allow_fp16",
-    "require_full_delegation",
-    "release_dynamic_tensors",
-    "optimize_memory_for_large_tensors",
-    "disable_delegate_clustering",
-    "op_profiling_output_mode",
-    "op_profiling_output_file",
-    "profiling_output_csv_file",
-    "max_profiling_buffer_entries",
-    "report_peak_memory_footprint",
-    "memory_footprint_check_interval_ms",
-    "xnnpack_force_fp16",
-    "xnnpack_weight_cache_file_path",
-    "gpu_experimental_enable_quant",
-    "gpu_inference_for_sustained_speed",
-    "nnapi_accelerator_name",
-    "nnapi_execution_preference",
-    "nnapi_execution_priority",
-    "disable_nnapi_cpu",
-    "nnapi_allow_fp16",
-    "nnapi_use_burst_mode",
-    "external_delegate_path",
-    "external_delegate_options",
-    "max_delegated_partitions",
-    "min_nodes_per_partition",
-    "delegate_serialize_dir",
-    "delegate_serialize_token",
-    "print_preinvoke_state",
+_RUN_CONTROL = frozenset({
+    "graph", "num_runs", "min_secs", "max_secs", "run_delay", "run_frequency", "num_threads",
+    "warmup_runs", "warmup_min_secs", "verbose", "dry_run", "use_caching", "help",
+    "report_peak_memory_footprint", "memory_footprint_check_interval_ms",
+    "require_full_delegation", "result_file_path", "signature_to_run_for",
+    "input_layer_value_range", "xnnpack_weight_cache_file_path",
+})  # fmt: skip
+#: Flags of the classic tool.
+CLASSIC = _RUN_CONTROL | DESCRIPTIONS.keys() | {
+    "input_layer", "input_layer_shape", "input_layer_value_files", "output_filepath",
+    "output_proto_filepath", "list_signatures", "allow_fp16", "release_dynamic_tensors",
+    "optimize_memory_for_large_tensors", "disable_delegate_clustering", "op_profiling_output_mode",
+    "op_profiling_output_file", "profiling_output_csv_file", "max_profiling_buffer_entries",
+    "xnnpack_force_fp16", "gpu_experimental_enable_quant", "gpu_inference_for_sustained_speed",
+    "nnapi_accelerator_name", "nnapi_execution_preference", "nnapi_execution_priority",
+    "disable_nnapi_cpu", "nnapi_allow_fp16", "nnapi_use_burst_mode", "external_delegate_path",
+    "external_delegate_options", "max_delegated_partitions", "min_nodes_per_partition",
+    "delegate_serialize_dir", "delegate_serialize_token", "print_preinvoke_state",
     "print_postinvoke_state",
-    "help",
-]
-KNOWN = frozenset([*DESCRIPTIONS, *_OTHERS])
+}  # fmt: skip
+#: Flags of LiteRT's tool.
+LITERT = _RUN_CONTROL | {
+    "use_cpu", "use_gpu", "use_npu", "use_profiler", "enable_perfetto", "gpu_backend",
+    "gpu-precision", "gpu_low_priority", "gpu_serialization_dir", "gpu_model_cache_key",
+    "dispatch_library_path", "compiler_plugin_library_path", "compiler_cache_path",
+    "model_runtime_info_output_file",
+}  # fmt: skip
 _NUMBERS = ("num_runs", "min_secs", "max_secs", "warmup_runs", "warmup_min_secs", "num_threads")
 
 

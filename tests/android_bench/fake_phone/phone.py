@@ -1,31 +1,32 @@
 """A phone that is not there: adbd on loopback, a shell over a private folder, benchmark_model."""
 
 import contextlib
-import os
+import itertools
 import shutil
 import signal
 import socket
-import struct
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from .benchmark import Behaviour, Benchmark, Dialect
+from .benchmark import Behaviour, Benchmark
 from .connection import Connection, Greeting, Stream
-from .control import Control, Started, Step
-from .device import MACHINES, Device, Heat, default_properties
+from .control import Control, Started
+from .device import Device, Heat, default_properties
 from .faults import Fault
+from .processes import kill_marked, marked
 from .shell import ShellSession, start_shell
 from .storage import with_launcher
 from .sync import SyncSession
 from .timing import Speed
+from .voice import Dialect, Step
 from .wire import VERSION_SKIP_CHECKSUM
 
 _FEATURES = ("cmd", "stat_v2", "ls_v2", "fixed_push_mkdir")
@@ -50,6 +51,9 @@ class FakePhone:
 
     Attributes:
         serial: "127.0.0.1:PORT", as in `adb devices`.
+        faults: What is wrong with it. May be changed at any time and counts from then on, but for
+            WRONG_ABI, READ_ONLY, THROTTLING and NO_THERMAL_SERVICE, with which it is made.
+        dialect, speed, free_kib: As given; may be changed at any time.
         commands: Every shell command received, in order, as it came.
         runs: Every invocation of benchmark_model.
         pushed: The paths of all files that were pushed.
@@ -63,8 +67,11 @@ class FakePhone:
         speed: How fast it is.
         heat: Its temperatures; by default they rise only with Fault.THROTTLING.
         unknown_flags: Flags that its benchmark_model has not got.
+        free_kib: What df says is free while nothing lies on it.
         version: Of adb's protocol; VERSION_CHECKSUM for an old one.
         reboot_s: How long a reboot takes.
+        only_in_run: Faults of benchmark_model, and those in the middle of a run, strike in this
+            run alone, counted from 1.
         carriage_returns: Without shell_v2: line ends of Android before 7.
     """
 
@@ -78,23 +85,28 @@ class FakePhone:
         speed: Speed | None = None,
         heat: Heat | None = None,
         unknown_flags: Iterable[str] = (),
+        free_kib: int = _PLENTY_KIB,
         version: int = VERSION_SKIP_CHECKSUM,
         reboot_s: float = 0.5,
+        only_in_run: int | None = None,
         carriage_returns: bool = False,
     ) -> None:
-        self.faults = frozenset(faults)
+        self.faults: Set[Fault] = frozenset(faults)
+        self._only_in_run = only_in_run
         self.commands: list[str] = []
         self.runs: list[Run] = []
         self.pushed: list[str] = []
         self._version, self._reboot_s = version, reboot_s
         self._carriage_returns = carriage_returns
-        self._behaviour = Behaviour(
-            self.faults, dialect, speed or Speed(), frozenset(unknown_flags)
-        )
+        self.dialect, self.speed = dialect, speed or Speed()
+        self.free_kib = free_kib
+        self._unknown_flags = frozenset(unknown_flags)
         self._recording: tuple[str, int] | None = None
         self._base = Path(tempfile.mkdtemp(prefix="phone-")).resolve()
         self._token = self._base.name
         self._connections: list[Connection] = []
+        self._sessions: dict[int, ShellSession] = {}
+        self._numbers = itertools.count()
         self._fallen_silent = False
         self._booted = threading.Event()
         self._booted.set()
@@ -127,7 +139,7 @@ class FakePhone:
         self._booted.set()
         self.drop()
         self._control.close()
-        self._kill_all()
+        kill_marked("FAKE_PHONE", self._token)
         shutil.rmtree(self._base, ignore_errors=True)
         assert not self._control.failures, self._control.failures
 
@@ -139,13 +151,7 @@ class FakePhone:
 
     def processes_left(self) -> list[int]:
         """The processes that run on the phone, shells and programs."""
-        found: list[int] = []
-        mark = f"FAKE_PHONE={self._token}".encode()
-        for folder in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if mark in (folder / "environ").read_bytes().split(b"\0"):
-                    found.append(int(folder.name))
-        return sorted(found)
+        return marked("FAKE_PHONE", self._token)
 
     def has_no_processes(self, timeout_s: float = 2.0) -> bool:
         """Whether all of them have ended, after a moment for those that are about to."""
@@ -163,6 +169,13 @@ class FakePhone:
 
     # What tests do to it
 
+    def put(self, *sources: Path, folder: str) -> None:
+        """Lay files into a folder of the phone, as if they had been pushed."""
+        target = self.device.storage.host(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        for source in sources:
+            shutil.copy(source, target)
+
     def play_next(self, text: str, exit_status: int = 0) -> None:
         """Have the next run of benchmark_model print this, on stdout, and end so."""
         self._recording = text, exit_status
@@ -176,8 +189,8 @@ class FakePhone:
         """Everything that runs is gone, the files stay; takes `reboot_s`."""
         self._booted.clear()
         self.device.properties["sys.boot_completed"] = ""
-        self._kill_all()
-        self.drop()
+        self.drop()  # first: no exit status leaves the phone
+        kill_marked("FAKE_PHONE", self._token)
         self.device.boot()
         threading.Timer(self._reboot_s, self._boot_completed).start()
 
@@ -193,7 +206,7 @@ class FakePhone:
             self._base,
             properties={**default_properties(model, abi), **properties},
             heat=heat,
-            free_kib=1 if Fault.NO_SPACE in self.faults else _PLENTY_KIB,
+            free_kib=self.free_kib,
             read_only=Fault.READ_ONLY in self.faults,
             thermal_service=Fault.NO_THERMAL_SERVICE not in self.faults,
         )
@@ -242,23 +255,26 @@ class FakePhone:
 
     def _shell(self, stream: Stream, command: str, *, packets: bool) -> None:
         self.commands.append(command)
+        self.device.free_kib = 1 if Fault.NO_SPACE in self.faults else self.free_kib
         self.device.refresh()
         storage = self.device.storage
         if strays := storage.strays(command):
-            raise_ = f"echo '/system/bin/sh: {strays[0]}: Permission denied' >&2; exit 126"
-            command = raise_.replace("\n", " ")
+            refused = strays[0].split("'")[0]
+            command = f"echo '/system/bin/sh: {refused}: Permission denied' >&2; exit 126"
         text = with_launcher(storage.to_host(command), storage.programs(), "run_elf")
+        session = ShellSession(
+            stream, storage.root, packets=packets, carriage_returns=self._carriage_returns
+        )
+        number = next(self._numbers)
         environment = self.device.environment() | {
             "FAKE_PHONE": self._token,
-            "FAKE_STREAM": str(stream.number),
+            "FAKE_SHELL": str(number),
             "FAKE_CONTROL": str(self._control.port),
             "FAKE_PYTHON": sys.executable,
             "FAKE_PLAYER": str(Path(__file__).with_name("player.py")),
         }
+        self._sessions[number] = session
         start = partial(start_shell, text, environment, storage.root, merged=not packets)
-        session = ShellSession(
-            stream, storage.root, packets=packets, carriage_returns=self._carriage_returns
-        )
         session.run(start)
 
     def _sync(self, stream: Stream) -> None:
@@ -267,12 +283,11 @@ class FakePhone:
     def _refuses(self, path: str, size: int) -> str:
         if Fault.READ_ONLY in self.faults:
             return "couldn't create file: Read-only file system"
-        used = self.device.storage.used_bytes() // 1024
-        full = used + size // 1024 >= self.device.free_kib
-        if size and (full or Fault.NO_SPACE_UNSEEN in self.faults):
+        if size and self.faults & {Fault.NO_SPACE, Fault.NO_SPACE_UNSEEN}:
             return "write failed: No space left on device"
         if size and Fault.DROP_MID_PUSH in self.faults:
             self.drop()
+            return "connection lost"
         return ""
 
     def _stored(self, path: Path) -> None:
@@ -292,10 +307,11 @@ class FakePhone:
             yield "event", "mid-run"
             yield "exit", recording[1]
             return
+        behaviour = Behaviour(self._faults_now(), self.dialect, self.speed, self._unknown_flags)
         yield from Benchmark(
             started.words[1:],
             started.folder,
-            self._behaviour,
+            behaviour,
             self.device.storage,
             self.device.heat.slowdown,
             len(self.runs),
@@ -303,42 +319,24 @@ class FakePhone:
 
     def _on_event(self, started: Started, event: str) -> Iterator[Step]:
         """The faults that strike in the middle of a run."""
-        if Fault.HUNG_RUN in self.faults:
+        faults = self._faults_now()
+        session = self._sessions[started.shell]
+        session.flush()
+        if Fault.HUNG_RUN in faults:
             yield "ignore", signal.SIGHUP
             yield "wait", 0
-        if Fault.HUNG_ADBD in self.faults:
+        if Fault.HUNG_ADBD in faults:
             for connection in self._connections:
                 connection.frozen.set()
             yield "wait", 0
-        if Fault.DROP_MID_RUN in self.faults:
+        if Fault.DROP_MID_RUN in faults:
             self.drop()
-        if Fault.CLOSED_MID_RUN in self.faults:
-            for connection in self._connections:
-                connection.close_stream(started.stream)
-        if Fault.REBOOT_MID_RUN in self.faults:
+        if Fault.CLOSED_MID_RUN in faults:
+            session.close_without_status()
+        if Fault.REBOOT_MID_RUN in faults:
             self.reboot()
 
-    def _kill_all(self) -> None:
-        for _ in range(100):
-            left = self.processes_left()
-            if not left:
-                return
-            for pid in left:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(0.01)
-
-
-def write_benchmark_binary(path: Path, abi: str = "arm64-v8a") -> Path:
-    """A file that looks like benchmark_model for this ABI, and that a FakePhone plays.
-
-    It is the header of an ELF file and nothing to run.
-    """
-    header = struct.pack(
-        "<16sHHIQQQIHHHHHH",
-        b"\x7fELF" + bytes([1 if abi == "armeabi-v7a" else 2, 1, 1]),
-        *(3, MACHINES[abi], 1, 0, 0, 0, 0, 64, 56, 0, 64, 0, 0),
-    )
-    path.write_bytes(header + b"benchmark_model of a phone that is not there\n")
-    path.chmod(0o755)
-    return path
+    def _faults_now(self) -> frozenset[Fault]:
+        """Those that count for the run that was started last."""
+        spared = self._only_in_run is not None and len(self.runs) != self._only_in_run
+        return frozenset() if spared else frozenset(self.faults)

@@ -19,7 +19,7 @@ def main() -> None:
         "words": sys.argv[1:],
         "folder": os.getcwd(),
         "affinity": os.environ.get("FAKE_AFFINITY", ""),
-        "stream": int(os.environ["FAKE_STREAM"]),
+        "shell": int(os.environ["FAKE_SHELL"]),
         "pid": os.getpid(),
     }
     print(json.dumps(facts), file=lines, flush=True)

@@ -1,12 +1,16 @@
 """The services that run a command: shell, with and without shell_v2, and exec."""
 
+import array
 import contextlib
+import fcntl
 import os
 import resource
 import selectors
 import signal
 import subprocess
+import termios
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,10 +66,12 @@ class ShellSession:
     ) -> None:
         self._stream, self._root = stream, root
         self._packets, self._carriage_returns = packets, carriage_returns
+        self._process: subprocess.Popen[bytes] | None = None
+        self._passing = threading.Lock()
 
     def run(self, start: Callable[[], subprocess.Popen[bytes]]) -> None:
         """Run to the end of the command, or until the stream is closed: then it is hung up."""
-        process = start()
+        process = self._process = start()
         feeder = threading.Thread(target=self._feed, args=(process,), daemon=True)
         feeder.start()
         try:
@@ -81,6 +87,32 @@ class ShellSession:
                 if pipe is not None:
                     pipe.close()
             process.wait()
+
+    def close_without_status(self) -> None:
+        """End the stream, while the command runs."""
+        self._stream.close()
+
+    def flush(self, timeout_s: float = 2.0) -> None:
+        """Wait until all output so far has been sent, if the other side takes it."""
+        end = time.monotonic() + timeout_s
+        while time.monotonic() < end:
+            if self._passing.acquire(timeout=0.05):
+                try:
+                    if not self._waiting_output():
+                        return
+                finally:
+                    self._passing.release()
+            time.sleep(0.002)
+
+    def _waiting_output(self) -> bool:
+        process = self._process
+        for pipe in (process.stdout, process.stderr) if process else ():
+            if pipe is not None and not pipe.closed:
+                waiting = array.array("i", [0])
+                fcntl.ioctl(pipe, termios.FIONREAD, waiting)
+                if waiting[0]:
+                    return True
+        return False
 
     def _feed(self, process: subprocess.Popen[bytes]) -> None:
         packets = ShellPackets()
@@ -111,8 +143,9 @@ class ShellSession:
             while selector.get_map():
                 for key, _ in selector.select(timeout=0.5):
                     kind, hides = key.data
-                    data = os.read(key.fd, 1 << 16)
-                    self._send(kind, hides.feed(data, last=not data))
+                    with self._passing:
+                        data = os.read(key.fd, 1 << 16)
+                        self._send(kind, hides.feed(data, last=not data))
                     if not data:
                         selector.unregister(key.fileobj)
                 if self._stream.closed.is_set():

@@ -26,7 +26,9 @@ class Speed:
     def run_us(self, flags: Flags, *, on_gpu: bool) -> float:
         """One run, in microseconds; a CPU takes five times as long on one thread."""
         if on_gpu:
-            return self.gpu_ms * 1000 * (1 if flags.on("gpu_precision_loss_allowed", True) else 1.6)
+            half = flags.on("gpu_precision_loss_allowed", True)
+            half = half and flags.text("gpu-precision") != "fp32"
+            return self.gpu_ms * 1000 * (1 if half else 1.6)
         threads = max(1, min(4, flags.number("num_threads", 1)))
         return self.gpu_ms * 1000 * 5 / threads**0.8
 
@@ -38,6 +40,11 @@ class Timings:
     init_us: int
     warm_up: Sequence[int]
     runs: Sequence[int]
+
+    @property
+    def first_us(self) -> int:
+        """The very first run."""
+        return next(iter([*self.warm_up, *self.runs]), 0)
 
 
 def measure(flags: Flags, run_us: float, init_us: float, spread: float, seed: int) -> Timings:
@@ -95,7 +102,6 @@ def count_line(samples: Sequence[int], *, percentiles: bool) -> str:
 def result_proto(name: str, timings: Timings, model_mb: float) -> bytes:
     """`--result_file_path`: BenchmarkResult, as benchmark_result.proto (proto2) declares it."""
     runs_ms = [sample / 1000 for sample in timings.runs] or [0.0]
-    first_ms = (timings.warm_up or timings.runs or [0])[0] / 1000
     whole = timings.runs or [0]
     latency = (
         mean(timings.runs) / 1000,
@@ -106,7 +112,7 @@ def result_proto(name: str, timings: Timings, model_mb: float) -> bytes:
         percentile(whole, 5) / 1000,
         percentile(whole, 95) / 1000,
         timings.init_us / 1000,
-        first_ms,
+        timings.first_us / 1000,
         mean(timings.warm_up) / 1000,
     )
     memory = _integer(1, 9_192) + _integer(2, 19_172) + _float(3, 61.2)
