@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgesr import gpu_log
 from edgesr.errors import AcceleratorError, EdgeSRError, NoGpuError, NoHalfPrecisionError
-from edgesr.gpu_process import GpuProcess
+from edgesr.gpu_process import SMALLER, GpuProcess
 from edgesr.interpreter import require_litert
 from edgesr.vulkan import DRIVER_VARIABLES, Driver, DriverKind, find_drivers
 
@@ -129,6 +129,7 @@ class GpuModel:
         *,
         half: bool,
         time_limit_s: float | None = None,
+        more_memory: str = SMALLER,
     ) -> None:
         """Compile a model on the first Vulkan driver that has a device.
 
@@ -140,6 +141,7 @@ class GpuModel:
             half: Whether to compute in FP16.
             time_limit_s: For compiling and for each run; by default 5 minutes to compile, and to
                 run what a slow software device needs.
+            more_memory: What to do where it runs out of memory.
 
         Raises:
             NoGpuError: No loader, driver, device or accelerator.
@@ -147,7 +149,7 @@ class GpuModel:
             GpuRefusalError: The accelerator does not take every operator.
             AcceleratorError: It crashed, or ran out of memory or time.
         """
-        self._name, self._half = name, half
+        self._name, self._half, self._more_memory = name, half, more_memory
         self._input_shape, self._output_shape = input_shape, output_shape
         pixels = input_shape[1] * input_shape[2]
         self._open_limit_s = time_limit_s or _OPEN_LIMIT_S
@@ -200,7 +202,7 @@ class GpuModel:
 
     def _open(self, driver: Driver, content: bytes) -> bool:
         """Compile on one driver; False if it has no device."""
-        self._process = GpuProcess(driver.variables)
+        self._process = GpuProcess(driver.variables, self._more_memory)
         try:
             device = self._compiled_on(driver, content)
         except BaseException:
@@ -262,7 +264,7 @@ class GpuModel:
         what = "failed"
         if gpu_log.is_out_of_memory(self._process.log):
             height, width = self._input_shape[1:3]
-            what = f"ran out of memory at {height}x{width} (convert at a smaller --size)"
+            what = f"ran out of memory at {height}x{width} ({self._more_memory})"
         reason = next(iter(errors[0].strip().splitlines()), "no reason given").rstrip(".")
         return AcceleratorError(f"LiteRT's GPU accelerator {what} while {doing}: {reason}")
 
@@ -285,6 +287,12 @@ def probe_device(*, half: bool = False, time_limit_s: float | None = None) -> Gp
 
     content = doubling_model()
     with GpuModel(
-        "a tiny model", content, TINY_SHAPE, TINY_SHAPE, half=half, time_limit_s=time_limit_s
+        "a tiny model",
+        content,
+        TINY_SHAPE,
+        TINY_SHAPE,
+        half=half,
+        time_limit_s=time_limit_s,
+        more_memory="close other programs",
     ) as model:
         return model.device

@@ -13,6 +13,9 @@ from multiprocessing import Pipe
 from edgesr import gpu_log
 from edgesr.errors import AcceleratorError
 
+#: What to do where a network's own size is too much.
+SMALLER = "convert at a smaller --size"
+
 # A process that a driver holds in the kernel outlives its killing: it is not waited for.
 _DEATH_LIMIT_S = 10.0
 
@@ -20,15 +23,17 @@ _DEATH_LIMIT_S = 10.0
 class GpuProcess:
     """`python -m edgesr._gpu_child` and a pipe to it; to be closed."""
 
-    def __init__(self, variables: Mapping[str, str]) -> None:
+    def __init__(self, variables: Mapping[str, str], more_memory: str = SMALLER) -> None:
         """Start it.
 
         Args:
             variables: Environment variables to set in the child, and only there.
+            more_memory: What to do where it runs out of memory.
 
         Raises:
             AcceleratorError: The system does not start it.
         """
+        self._more_memory = more_memory
         # In memory: the log is the witness of errors, and on a full disk it would be empty.
         self._log = os.fdopen(os.memfd_create("edgesr-gpu-log"), "rb", buffering=0)
         self._connection, theirs = Pipe()
@@ -126,7 +131,7 @@ class GpuProcess:
         self.close()
         # Linux kills who takes the last memory, and only tells root.
         memory = status == -signal.SIGKILL or gpu_log.is_out_of_memory(log)
-        hint = ", probably out of memory: convert at a smaller --size" if memory else ""
+        hint = f", probably out of memory: {self._more_memory}" if memory else ""
         return (
             f"LiteRT's GPU accelerator {_ending(status)} while {doing}{hint}; "
             f"its last words: {gpu_log.last_words(log)}"

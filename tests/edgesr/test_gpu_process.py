@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from edgesr.errors import AcceleratorError
+from edgesr.gpu import probe_device
 from edgesr.gpu_process import GpuProcess
 from edgesr.vulkan import Driver
 from helpers.tflite_builder import sr_model
@@ -82,6 +84,25 @@ def test_death_at_work_is_reported_with_the_last_words(
     assert "WebGPU" in message
     assert len(message.splitlines()) == 1
     assert not is_alive(pid)
+
+
+def test_a_killed_probe_gives_no_hint_of_sizes(slow_driver: Driver) -> None:
+    """Its model is of 8x8 pixels: no `--size` is at fault."""
+
+    def kill() -> None:
+        deadline = time.monotonic() + LIMIT_S
+        while time.monotonic() < deadline:
+            for child in psutil.Process().children():
+                if "edgesr._gpu_child" in child.cmdline():
+                    child.kill()
+                    return
+
+    killing = later(kill, 0)
+    with pytest.raises(AcceleratorError, match="was killed by SIGKILL") as caught:
+        probe_device()
+    killing.join()
+    assert "probably out of memory: close other programs" in str(caught.value)
+    assert "--size" not in str(caught.value)
 
 
 def test_a_child_that_is_dead_already_is_reported(process: GpuProcess) -> None:
