@@ -20,7 +20,7 @@ def interpreter_class() -> Any:  # noqa: ANN401 - three packages, one interface,
     """The class `Interpreter` of the first runtime that can be imported.
 
     Raises:
-        MissingDependencyError: There is none.
+        MissingDependencyError: There is none, or it is damaged.
     """
     for module in _HOLDERS:
         found = _import(module)
@@ -33,10 +33,23 @@ def interpreter_class() -> Any:  # noqa: ANN401 - three packages, one interface,
 
 
 def _import(module: str) -> Any:  # noqa: ANN401
+    """The module; None where it is not installed.
+
+    Raises:
+        MissingDependencyError: It is installed, but its libraries cannot be loaded. The next
+            runtime would do for the CPU, but a damaged installation fails again elsewhere.
+    """
     try:
         return importlib.import_module(module)
-    except ImportError:
+    except ModuleNotFoundError:
         return None
+    except (ImportError, OSError) as error:  # the dynamic linker's words
+        package = module.partition(".")[0].replace("_", "-")
+        reason = next(iter(str(error).splitlines()), "no reason given")
+        raise MissingDependencyError(
+            f"{package} is installed but damaged: {reason}; "
+            f"`pip install --force-reinstall {package}`"
+        ) from error
 
 
 def plain_kernels(interpreter: Any) -> Any:  # noqa: ANN401
@@ -63,7 +76,7 @@ def require_litert(what: str) -> None:
         what: What was asked for.
 
     Raises:
-        MissingDependencyError: ai-edge-litert is not installed.
+        MissingDependencyError: ai-edge-litert is not installed, or damaged.
     """
     if _import("ai_edge_litert.compiled_model") is None:
         raise MissingDependencyError(f"{what} needs LiteRT: `pip install 'ai-edge-litert>=2.3,<3'`")

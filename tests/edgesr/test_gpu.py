@@ -1,6 +1,5 @@
 """Models on LiteRT's real GPU accelerator: what it computes, what it refuses, and how it fails."""
 
-import contextlib
 import os
 import re
 import resource
@@ -8,31 +7,21 @@ import subprocess
 import sys
 from pathlib import Path
 
-import ai_edge_litert
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from edgesr import vulkan
 from edgesr.errors import (
     AcceleratorError,
-    MissingDependencyError,
-    NoGpuError,
     NoHalfPrecisionError,
 )
 from edgesr.gpu import GpuModel, GpuRefusalError, Shape, probe_device
 from edgesr.runtime import Float32Array
 from edgesr.vulkan import Driver
+from helpers.gpu_models import HR, LR, SIZE, children, one_line, opened
 from helpers.tflite_builder import TfliteBuilder, conv_options, options, sr_model
 
-SIZE = (12, 16)
-LR: Shape = (1, *SIZE, 3)
-HR: Shape = (1, 2 * SIZE[0], 2 * SIZE[1], 3)
 _ROOT = Path(__file__).parents[2]
-
-
-def opened(content: bytes | None = None, lr: Shape = LR, hr: Shape = HR, **more: float) -> GpuModel:
-    return GpuModel("m.tflite", content or sr_model(*SIZE), lr, hr, half=False, **more)
 
 
 def picture(seed: int = 0, shape: Shape = LR) -> Float32Array:
@@ -45,20 +34,6 @@ def on_cpu(content: bytes, lr_nhwc: Float32Array) -> Float32Array:
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], lr_nhwc)
     interpreter.invoke()
     return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-
-
-def children() -> set[str]:
-    """Processes that this one has started and not waited for."""
-    found: set[str] = set()
-    for task in Path("/proc/self/task").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # a thread that has ended meanwhile
-            found.update((task / "children").read_text().split())
-    return found
-
-
-def one_line(caught: pytest.ExceptionInfo[Exception]) -> str:
-    (line,) = str(caught.value).splitlines()
-    return line
 
 
 @pytest.mark.usefixtures("vulkan_driver")
@@ -291,132 +266,3 @@ class TestRefusals:
         assert "was killed by SIG" in one_line(caught)
         assert " while compiling m.tflite; its last words: " in one_line(caught)
         assert children() == before
-
-
-@pytest.fixture
-def bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No Vulkan driver can be found but in the folder, which XDG_DATA_HOME names."""
-    for variable in (*vulkan.DRIVER_VARIABLES, "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS"):
-        monkeypatch.delenv(variable, raising=False)
-    nowhere = str(tmp_path / "nowhere")
-    monkeypatch.setattr(vulkan, "_BROWSER_FOLDERS", (nowhere,))
-    monkeypatch.setattr(vulkan, "_FOLDERS", (("XDG_DATA_HOME", nowhere),))
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    monkeypatch.setenv("PATH", nowhere)
-    folder = tmp_path / "vulkan" / "icd.d"
-    folder.mkdir(parents=True)
-    return folder
-
-
-def without_device(folder: Path) -> Path:
-    """A driver whose library no linker finds: the loader passes it over."""
-    path = folder / "absent_icd.json"
-    path.write_text(
-        '{"file_format_version": "1.0.0",'
-        ' "ICD": {"library_path": "libedgesr_absent.so", "api_version": "1.1.0"}}'
-    )
-    return path
-
-
-class TestWithout:
-    def test_a_driver(self, bare_machine: Path) -> None:
-        with pytest.raises(NoGpuError) as caught:
-            opened()
-        assert one_line(caught).startswith("no Vulkan driver on this machine: install your GPU's")
-        assert "`apt-get install chromium libvulkan1`" in one_line(caught)
-
-    def test_a_device(self, vulkan_driver: Driver, bare_machine: Path) -> None:
-        path = without_device(bare_machine)
-        before = children()
-        with pytest.raises(NoGpuError) as caught:
-            opened()
-        assert one_line(caught).startswith(
-            f"no GPU: the Vulkan driver {path} (installed) offers LiteRT no device; install"
-        )
-        assert children() == before
-
-    def test_a_device_of_the_first_driver_the_next_is_taken(
-        self, vulkan_driver: Driver, bare_machine: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        without_device(bare_machine)
-        (manifest, *_) = vulkan_driver.manifests
-        monkeypatch.setattr(vulkan, "_swiftshader", lambda _: iter([manifest]))
-        before = children()
-        assert probe_device().driver == str(manifest)
-        assert children() == before
-
-    def test_what_the_environment_names(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("VK_DRIVER_FILES", "")
-        monkeypatch.setenv("VK_ICD_FILENAMES", "/nowhere/icd.json")
-        with pytest.raises(NoGpuError) as caught:
-            opened()
-        assert one_line(caught) == (
-            "got VK_ICD_FILENAMES=/nowhere/icd.json: cannot read /nowhere/icd.json: No such file "
-            "or directory; name a Vulkan driver's manifest (.json) or unset VK_ICD_FILENAMES"
-        )
-
-    def test_the_loader(
-        self, vulkan_driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        (tmp_path / "libvulkan.so.1").write_bytes(b"no library")
-        monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
-        with pytest.raises(NoGpuError) as caught:
-            opened()
-        assert one_line(caught) == (
-            "no Vulkan loader (libvulkan.so.1) on this machine: `apt-get install libvulkan1`"
-        )
-
-    @pytest.mark.parametrize("content", [None, b"no library"], ids=["missing", "damaged"])
-    def test_the_accelerator(
-        self,
-        content: bytes | None,
-        vulkan_driver: Driver,
-        tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        put_litert(tmp_path, content)
-        monkeypatch.syspath_prepend(tmp_path)
-        before = children()
-        with pytest.raises(NoGpuError) as caught:
-            opened()
-        assert one_line(caught) == (
-            "LiteRT's GPU accelerator cannot be loaded, its library is missing or damaged: "
-            "`pip install --force-reinstall ai-edge-litert`"
-        )
-        assert children() == before
-
-    def test_half_of_the_accelerator(
-        self, vulkan_driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """A download that was broken off: the linker maps what is not there, and is killed."""
-        whole = (litert() / ACCELERATOR).read_bytes()
-        put_litert(tmp_path, whole[:500_000])
-        monkeypatch.syspath_prepend(tmp_path)
-        with pytest.raises(
-            AcceleratorError, match=r"was killed by SIG\w+ while compiling"
-        ) as caught:
-            opened()
-        assert "Attempting to load GPU accelerator" in one_line(caught)
-
-    def test_litert(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "ai_edge_litert.compiled_model", None)
-        with pytest.raises(MissingDependencyError, match="the GPU accelerator needs LiteRT: `pip"):
-            probe_device()
-
-
-ACCELERATOR = "libLiteRtWebGpuAccelerator.so"
-
-
-def litert() -> Path:
-    return Path(next(iter(ai_edge_litert.__path__)))
-
-
-def put_litert(folder: Path, accelerator: bytes | None) -> None:
-    """LiteRT without its accelerator, or with another file in its place; the rest are links."""
-    package = folder / "ai_edge_litert"
-    package.mkdir()
-    for path in litert().iterdir():
-        if path.name != ACCELERATOR:
-            (package / path.name).symlink_to(path)
-    if accelerator is not None:
-        (package / ACCELERATOR).write_bytes(accelerator)

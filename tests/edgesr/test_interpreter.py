@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from edgesr.errors import MissingDependencyError, ModelFileError
 from edgesr.interpreter import interpreter_class, native_reason, require_litert
 from edgesr.runtime import open_model
 from edgesr.tflite_check import check_integrity
+from helpers.commands import run_alone
+from helpers.litert_copies import RUNTIME, put_litert
 from helpers.tflite_builder import TfliteBuilder, sr_model
 
 _ROOT = Path(__file__).parents[2]
@@ -125,6 +128,24 @@ def test_litert_comes_first() -> None:
 def test_what_needs_litert_says_so() -> None:
     with pytest.raises(MissingDependencyError, match=r"^the backend gpu needs LiteRT: `pip "):
         require_litert("the backend gpu")
+
+
+@pytest.mark.parametrize("damaged", [RUNTIME, "_pywrap_litert_interpreter_wrapper.so"])
+@pytest.mark.parametrize("backend", ["cpu", "cpu-fp16"])
+def test_a_damaged_runtime_is_told_and_how_to_repair_it(
+    tmp_path: Path, damaged: str, backend: str
+) -> None:
+    """An empty library, as a full disk leaves it."""
+    put_litert(tmp_path, damaged, b"")
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.png")
+    path = os.pathsep.join([str(tmp_path), str(_ROOT)])
+    words = ("upscale", tmp_path / "a.png", "--backend", backend)
+    ran = run_alone(*words, env={**os.environ, "PYTHONPATH": path})
+    ran.fails_alone(
+        "ai-edge-litert is installed but damaged",
+        f"{damaged}: file too short",
+        "`pip install --force-reinstall ai-edge-litert`",
+    )
 
 
 @pytest.mark.parametrize(
