@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesr.interpreter import litert_schema
 from edgesr.runtime import read_model_bytes
 from edgesr.tflite_schema import (
     TENSOR_TYPES,
@@ -247,7 +248,5 @@ def _signature(signature: Table, graphs: list[Table]) -> SignatureView:
 @functools.cache
 def _names(enum: str) -> dict[int, str]:
     """Number -> name of an enumeration of the schema."""
-    import ai_edge_litert.schema_py_generated as schema
-
-    members = vars(getattr(schema, enum)).items()
+    members = vars(getattr(litert_schema(), enum)).items()
     return {value: name for name, value in members if isinstance(value, int)}

@@ -11,6 +11,7 @@ import numpy as np
 
 from edgesr.errors import ConversionError
 from edgesr.files import temporary_file_errors
+from edgesr.interpreter import litert_schema
 
 if TYPE_CHECKING:
     import flatbuffers
@@ -102,8 +103,7 @@ def embed(
     Returns:
         The new file; the same arguments give the same bytes.
     """
-    from ai_edge_litert import schema_py_generated as schema
-
+    schema = litert_schema()
     model: Any = schema.ModelT.InitFromPackedBuf(content, 0)
     graph = model.subgraphs[0]
     graph.tensors[graph.inputs[0]].name = input_name

@@ -32,6 +32,16 @@ def interpreter_class() -> Any:  # noqa: ANN401 - three packages, one interface,
     )
 
 
+def litert_schema() -> Any:  # noqa: ANN401 - generated code has no types
+    """The classes that LiteRT generates from the schema of `.tflite`.
+
+    Raises:
+        MissingDependencyError: ai-edge-litert is not installed, or damaged.
+    """
+    require_litert("what is said of a .tflite", "ai_edge_litert.schema_py_generated")
+    return sys.modules["ai_edge_litert.schema_py_generated"]
+
+
 def _import(module: str) -> Any:  # noqa: ANN401
     """The module; None where it is not installed.
 
@@ -69,14 +79,15 @@ def native_reason(error: Exception) -> str:
     return f"operator {unprepared[1]} {unprepared[2]} cannot be prepared: {said}"
 
 
-def require_litert(what: str) -> None:
+def require_litert(what: str, module: str = "ai_edge_litert.compiled_model") -> None:
     """Refuse what only LiteRT can do.
 
     Args:
         what: What was asked for.
+        module: The part of LiteRT that does it.
 
     Raises:
         MissingDependencyError: ai-edge-litert is not installed, or damaged.
     """
-    if _import("ai_edge_litert.compiled_model") is None:
+    if _import(module) is None:
         raise MissingDependencyError(f"{what} needs LiteRT: `pip install 'ai-edge-litert>=2.3,<3'`")

@@ -15,7 +15,7 @@ from edgesr.errors import MissingDependencyError, ModelFileError
 from edgesr.interpreter import interpreter_class, native_reason, require_litert
 from edgesr.runtime import open_model
 from edgesr.tflite_check import check_integrity
-from helpers.commands import run_alone
+from helpers.commands import Ran, run_alone
 from helpers.litert_copies import RUNTIME, put_litert
 from helpers.tflite_builder import TfliteBuilder, sr_model
 
@@ -136,11 +136,23 @@ def test_a_damaged_runtime_is_told_and_how_to_repair_it(
     tmp_path: Path, damaged: str, backend: str
 ) -> None:
     """An empty library, as a full disk leaves it."""
-    put_litert(tmp_path, damaged, b"")
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.png")
-    path = os.pathsep.join([str(tmp_path), str(_ROOT)])
-    words = ("upscale", tmp_path / "a.png", "--backend", backend)
-    ran = run_alone(*words, env={**os.environ, "PYTHONPATH": path})
+    ran = _run_damaged(tmp_path, damaged, "upscale", tmp_path / "a.png", "--backend", backend)
+    _says_damaged(ran, damaged)
+
+
+def test_reading_a_file_tells_of_a_damaged_runtime_too(tmp_path: Path) -> None:
+    (tmp_path / "m.tflite").write_bytes(sr_model())
+    _says_damaged(_run_damaged(tmp_path, RUNTIME, "inspect", tmp_path / "m.tflite"), RUNTIME)
+
+
+def _run_damaged(folder: Path, damaged: str, *words: object) -> Ran:
+    put_litert(folder, damaged, b"")
+    path = os.pathsep.join([str(folder), str(_ROOT)])
+    return run_alone(*words, env={**os.environ, "PYTHONPATH": path})
+
+
+def _says_damaged(ran: Ran, damaged: str) -> None:
     ran.fails_alone(
         "ai-edge-litert is installed but damaged",
         f"{damaged}: file too short",
