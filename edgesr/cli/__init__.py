@@ -8,6 +8,7 @@ import click
 
 from edgesr import __version__
 from edgesr.cli.native_log import silence_native_log
+from edgesr.cli.termination import TerminatedError, terminated_as_exit
 from edgesr.errors import EdgeSRError
 
 #: Command name -> (module that holds it as `command`, one line for `edgesr --help`).
@@ -54,7 +55,8 @@ def main() -> None:
     """Run the CLI; every expected error ends as one line on stderr and a non-zero status."""
     silence_native_log()
     try:
-        status = cli.main(prog_name="edgesr", standalone_mode=False)
+        with terminated_as_exit():
+            status = cli.main(prog_name="edgesr", standalone_mode=False)
     except EdgeSRError as error:
         click.echo(f"edgesr: error: {error}", err=True)
         sys.exit(1)
@@ -70,6 +72,9 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         click.echo("edgesr: interrupted; nothing was written", err=True)
         sys.exit(130)
+    except TerminatedError:
+        click.echo("edgesr: terminated; nothing was written", err=True)
+        raise
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -325,8 +325,13 @@ def test_a_full_folder_for_temporary_files_is_one_line(
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_neither_files_nor_processes(
-    here: Path, checkpoint: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("number", "status", "said"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+    ids=["Ctrl-C", "SIGTERM"],
+)
+def test_a_signal_leaves_neither_files_nor_processes(
+    here: Path, checkpoint: Path, tmp_path: Path, number: signal.Signals, status: int, said: str
 ) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
@@ -345,11 +350,11 @@ def test_ctrl_c_leaves_neither_files_nor_processes(
     time.sleep(0.3)  # into the work of the child
     children = psutil.Process(process.pid).children(recursive=True)
     assert any(_CHILD in child.cmdline() for child in children), children
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    assert process.returncode == status, err
     assert out == ""
-    assert err.strip() == "edgesr: interrupted; nothing was written"
+    assert err.strip() == f"edgesr: {said}; nothing was written"
     assert [child for child in children if child.is_running()] == []
     assert files_in(here) == []
     assert list(scratch.glob("edgesr-*")) == []
