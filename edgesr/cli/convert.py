@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgesr.cli.sources import check_choice, weights_option
-from edgesr.errors import OutputError
+from edgesr.errors import OutputError, ParityError
 
 if TYPE_CHECKING:
     from converters.spec import ConversionSpec, Precision
@@ -124,15 +124,17 @@ def _run(
     as_json: bool,
 ) -> None:
     """Convert with a progress bar and show what came out."""
-    from converters import pipeline
-    from converters.probes import default_pictures
-    from converters.verify import ParityGateError
     from edgesr.cli import report
     from edgesr.cli.progress_bar import progress_bar
-    from edgesr.cli.sources import load_checkpoint
 
     try:
         with progress_bar() as progress:
+            # Importing takes seconds, and looking for a GPU: they are not to pass in silence.
+            progress("prepare", 0, 0)
+            from converters import pipeline
+            from converters.probes import default_pictures
+            from edgesr.cli.sources import load_checkpoint
+
             loaded = load_checkpoint(source.model, source.checkpoint, source.weights, progress)
             outputs = _outputs(loaded, spec, output)
             manifests = pipeline.convert(
@@ -145,8 +147,11 @@ def _run(
                 threads=options.threads,
                 progress=progress,
             )
-    except ParityGateError as error:
-        report.parity_tables([b for r in error.reports for b in r.backends], err=True)
+    except ParityError as error:
+        from converters.verify import ParityGateError
+
+        if isinstance(error, ParityGateError):
+            report.parity_tables([b for r in error.reports for b in r.backends], err=True)
         raise
     if options.gpu_gate and manifests[0].gpu.accelerator == "not checked":
         click.echo(f"accelerator not checked: {manifests[0].gpu.why_not_checked}", err=True)

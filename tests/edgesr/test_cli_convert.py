@@ -360,6 +360,28 @@ def test_a_signal_leaves_neither_files_nor_processes(
     assert list(scratch.glob("edgesr-*")) == []
 
 
+def test_progress_is_shown_before_anything_heavy_is_imported(here: Path) -> None:
+    """On a terminal, in a process that ends where torch is imported."""
+    stop = (
+        "import sys\n"
+        "class Stop:\n"
+        "    def find_spec(name, path=None, target=None):\n"
+        "        if name == 'torch': raise SystemExit(77)\n"
+        "sys.meta_path.insert(0, Stop)\n"
+    )
+    terminal, theirs = os.openpty()
+    words = ["convert", "--model", "rtc", *_SMALL]
+    with open(terminal, "rb", buffering=0) as shown, open(theirs, "wb", buffering=0) as stderr:
+        done = subprocess.run(
+            [sys.executable, "-c", stop + RUN, *words],
+            stderr=stderr,
+            env={**os.environ, "TERM": "xterm"},
+        )
+        stderr.write(b"the end")  # reading nothing would wait for ever
+        assert b"prepare" in shown.read(10_000)
+    assert done.returncode == 77
+
+
 # What is made --------------------------------------------------------------------------------
 
 
