@@ -4,7 +4,6 @@ import hashlib
 import os
 from pathlib import Path
 
-import pytest
 from fake_phone import VERSION_CHECKSUM, AdbServer, FakePhone, Fault
 
 
@@ -21,25 +20,41 @@ def test_getprop(adb_server: AdbServer, phone: FakePhone) -> None:
     assert phone.commands[0] == "getprop ro.product.model"
 
 
-@pytest.mark.parametrize("size", [0, 1, 70_000, 3_000_000])
 def test_push_and_pull_keep_every_byte(
-    adb_server: AdbServer, phone: FakePhone, tmp_path: Path, size: int
+    adb_server: AdbServer, phone: FakePhone, tmp_path: Path
 ) -> None:
     sent, back = tmp_path / "sent.bin", tmp_path / "back.bin"
-    sent.write_bytes(os.urandom(size))
-    pushed = adb_server.adb("push", sent, "/data/local/tmp/a.bin")
-    assert (pushed.returncode, "1 file pushed" in pushed.stdout) == (0, True), pushed
-    on_phone = adb_server.adb("shell", "sha256sum /data/local/tmp/a.bin").stdout.split()
-    assert on_phone == [hashlib.sha256(sent.read_bytes()).hexdigest(), "/data/local/tmp/a.bin"]
-    assert phone.files() == ["/data/local/tmp/a.bin"]
-    assert adb_server.adb("pull", "/data/local/tmp/a.bin", back).returncode == 0
-    assert back.read_bytes() == sent.read_bytes()
+    for size in (0, 1, 70_000, 3_000_000):
+        sent.write_bytes(os.urandom(size))
+        pushed = adb_server.adb("push", sent, "/data/local/tmp/a.bin")
+        assert (pushed.returncode, "1 file pushed" in pushed.stdout) == (0, True), pushed
+        on_phone = adb_server.adb("shell", "sha256sum /data/local/tmp/a.bin").stdout.split()
+        assert on_phone == [hashlib.sha256(sent.read_bytes()).hexdigest(), "/data/local/tmp/a.bin"]
+        assert phone.files() == ["/data/local/tmp/a.bin"]
+        assert adb_server.adb("pull", "/data/local/tmp/a.bin", back).returncode == 0
+        assert back.read_bytes() == sent.read_bytes(), size
 
 
-@pytest.mark.parametrize("status", [0, 3, 127])
-def test_exit_status_comes_through(adb_server: AdbServer, phone: FakePhone, status: int) -> None:
-    done = adb_server.adb("shell", f"echo out; echo err >&2; (exit {status})")
-    assert (done.returncode, done.stdout, done.stderr) == (status, "out\n", "err\n")
+def test_a_folder_is_pulled_whole(adb_server: AdbServer, phone: FakePhone, tmp_path: Path) -> None:
+    adb_server.adb("shell", "cd /data/local/tmp && mkdir d && echo a > d/a && echo b > d/b")
+    assert phone.files() == [f"/data/local/tmp/d/{name}" for name in ("", "a", "b")]
+    assert adb_server.adb("pull", "/data/local/tmp/d", tmp_path).returncode == 0
+    assert {file.name: file.read_text() for file in (tmp_path / "d").iterdir()} == {
+        "a": "a\n",
+        "b": "b\n",
+    }
+    missing = adb_server.adb("pull", "/data/local/tmp/no", tmp_path)
+    assert missing.returncode == 1
+    assert "'/data/local/tmp/no': No such file or directory" in missing.stdout + missing.stderr
+
+
+def test_exit_status_comes_through(adb_server: AdbServer, phone: FakePhone) -> None:
+    for status in (0, 3, 137):
+        done = adb_server.adb("shell", f"echo out; echo err >&2; (exit {status})")
+        assert (done.returncode, done.stdout, done.stderr) == (status, "out\n", "err\n")
+    assert adb_server.adb("shell", "no_such_tool").returncode == 127
+    done = adb_server.adb("exec-out", "printf 'a\\0b'")
+    assert (done.returncode, done.stdout) == (0, "a\0b")
 
 
 def test_without_shell_v2_every_status_is_zero(adb_server: AdbServer) -> None:

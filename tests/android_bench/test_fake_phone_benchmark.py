@@ -155,13 +155,15 @@ def test_output_file_holds_what_the_model_computes(
         ("--input_layer_value_files=lr:/no", 134, "FATAL: Cannot find the corresponding input_"),
         (f"--input_layer=lr --input_layer_value_files=lr:{FOLDER}/benchmark_model", 134, "should"),
         ("--nmu_runs=3", 0, "WARN: Unconsumed cmdline flags: --nmu_runs=3"),
-        ("--num_threads=2", 0, "WARN: Duplicate flags: num_threads"),
+        ("--num_threads=2", 0, "WARN: Unconsumed cmdline flags: --num_threads=2"),
+        ("--use_gpu=yes", 1, "Failed to parse flag 'use_gpu' against argv '--use_gpu=yes'"),
     ],
 )
 def test_wrong_flags(
     adb_session: AdbServer, phone: FakePhone, flags: str, status: int, message: str
 ) -> None:
-    log = run(adb_session, phone, f"{CPU} {flags}", end=f"__RC={status}\n").stdout
+    command = CPU.partition(" --graph")[0] if "--graph" in flags else CPU
+    log = run(adb_session, phone, f"{command} {flags}", end=f"__RC={status}\n").stdout
     assert message in log, log
     assert ("Benchmarking failed." in log) == (status == 1)
 
@@ -205,6 +207,14 @@ def test_a_recording_is_played_as_it_is(adb_session: AdbServer, phone: FakePhone
     assert "Inference timings" in run(adb_session, phone, GPU).stdout, "played once"
 
 
+def test_help_lists_the_flags_of_the_build(adb_session: AdbServer, phone: FakePhone) -> None:
+    phone.dialect = Dialect.LITERT
+    log = run(adb_session, phone, f"{FOLDER}/benchmark_model --help", end="__RC=1\n").stdout
+    assert f"usage: {FOLDER}/benchmark_model <flags>\nFlags:\n\t--graph=" in log
+    assert re.search(r"^\t--gpu-precision=auto +\tstring\toptional\t", log, re.MULTILINE)
+    assert not phone.runs[0].is_measurement
+
+
 def test_result_file_is_the_proto(adb_session: AdbServer, phone: FakePhone, tmp_path: Path) -> None:
     log = run(adb_session, phone, f"{GPU} --result_file_path={FOLDER}/r.pb").stdout
     assert f"Saved benchmark result to: {FOLDER}/r.pb\n" in log
@@ -215,6 +225,17 @@ def test_result_file_is_the_proto(adb_session: AdbServer, phone: FakePhone, tmp_
     assert content[start] == 1 << 3 | 5
     found_ms = np.frombuffer(content, "<f4", 1, offset=start + 1)[0]
     assert found_ms == pytest.approx(average_us(log) / 1000, rel=1e-5)
+
+
+def test_a_cache_of_kernels_makes_the_second_start_fast(
+    adb_session: AdbServer, phone: FakePhone
+) -> None:
+    cache = f"--delegate_serialize_dir={FOLDER}/cache --delegate_serialize_token=t"
+    adb_session.adb("shell", f"mkdir {FOLDER}/cache")
+    logs = [run(adb_session, phone, f"{GPU} {cache}").stdout for _ in range(2)]
+    assert ["from serialized data" in log for log in logs] == [False, True]
+    cold, warm = (int(re.findall(r" Init: (\d+)", log)[0]) for log in logs)
+    assert cold == 10 * warm
 
 
 def test_throttling_heats_the_phone_and_slows_it_down(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .phone import FakePhone
 from .processes import marked, words
+from .wire import receive_exactly
 
 
 class AdbServer:
@@ -85,9 +86,17 @@ class AdbServer:
         )
 
     def devices(self) -> dict[str, str]:
-        """Serial and state of each device."""
-        lines = self.adb("devices").stdout.splitlines()[1:]
-        return dict(line.split("\t", 1) for line in lines if "\t" in line)
+        """Serial and state of each device, asked without a client, which takes its time."""
+        return dict(line.split("\t", 1) for line in self._ask("host:devices").splitlines())
+
+    def _ask(self, service: str) -> str:
+        """One request to the server, as clients make them."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as server:
+            server.sendall(f"{len(service):04x}{service}".encode())
+            status = receive_exactly(server, 4)
+            text = receive_exactly(server, int(receive_exactly(server, 4), 16)).decode()
+        assert status == b"OKAY", text
+        return text
 
     def connect(self, phone: FakePhone, state: str = "device", timeout_s: float = 10.0) -> str:
         """Connect to a phone and wait until it is in that state.
@@ -108,5 +117,4 @@ class AdbServer:
 
     def disconnect_all(self) -> None:
         """Forget every phone."""
-        if self.devices():
-            self.adb("disconnect")
+        self._ask("host:disconnect:")

@@ -39,26 +39,28 @@ class Behaviour:
         dialect: Which build it is.
         speed: How fast the phone is.
         unknown_flags: Flags that this build has not got.
+        tells_flags: Whether --help lists them; LiteRT's tool always does.
     """
 
     faults: frozenset[Fault] = frozenset()
     dialect: Dialect = Dialect.NEW
     speed: Speed = field(default_factory=Speed)
     unknown_flags: frozenset[str] = frozenset()
+    tells_flags: bool = False
 
     @property
     def known_flags(self) -> frozenset[str]:
         """The flags of this build."""
         forgotten = _FORGOTTEN if Fault.UNKNOWN_FLAG in self.faults else frozenset()
-        known = flag_words.LITERT if self.dialect is Dialect.LITERT else flag_words.CLASSIC
-        return known - self.unknown_flags - forgotten
+        every = flag_words.LITERT if self.dialect is Dialect.LITERT else flag_words.CLASSIC
+        return every - self.unknown_flags - forgotten
 
 
 class Benchmark:
     """One invocation.
 
     Args:
-        words: What followed the program's name, with the host's paths.
+        words: The program and what followed it, with the host's paths.
         folder: Working folder, on the host.
         behaviour: How it goes.
         storage: The phone's files.
@@ -75,7 +77,8 @@ class Benchmark:
         slowdown: float,
         seed: int,
     ) -> None:
-        self._flags = flag_words.parse(words, behaviour.known_flags)
+        self._flags = flag_words.parse(words[1:], behaviour.known_flags)
+        self._program = words[0]
         self._folder, self._behaviour, self._storage = folder, behaviour, storage
         self._slowdown, self._seed = slowdown, seed
         self._voice = Voice(behaviour.dialect)
@@ -101,8 +104,14 @@ class Benchmark:
         model = self._load()
         yield voice.info(f"Loaded model {self._shown(flags.text('graph'))}")
         files = self._input_files(model)
-        on_gpu = yield from Delegates(flags, self._behaviour.faults, voice).apply()
-        yield from self._measure(model, on_gpu)
+        cache = self._kernel_cache()
+        cached = cache is not None and cache.is_file()
+        faults = self._behaviour.faults
+        on_gpu = yield from Delegates(flags, faults, voice, cached=cached).apply()
+        if on_gpu and cache is not None and cache.parent.is_dir():
+            cache.write_bytes(b"compiled kernels")
+        init_ms = self._behaviour.speed.init_ms * (0.1 if cached or not on_gpu else 1.0)
+        yield from self._measure(model, on_gpu, init_ms)
         if target := flags.text("output_filepath"):
             half = on_gpu and flags.on("gpu_precision_loss_allowed", True)
             half = half or flags.on("xnnpack_force_fp16")
@@ -110,15 +119,17 @@ class Benchmark:
         yield "exit", 0
 
     def _complain(self) -> Iterator[Step]:
-        flags, voice = self._flags, self._voice
+        flags, behaviour = self._flags, self._behaviour
+        for name, word in flags.unreadable:
+            yield self._voice.error(f"Failed to parse flag '{name}' against argv '{word}'")
+        if flags.unreadable or flags.wants_help:
+            program = self._shown(self._program)
+            tells = behaviour.tells_flags or behaviour.dialect is Dialect.LITERT
+            known = behaviour.known_flags
+            raise Failed(flag_words.usage(program, known if tells else frozenset()))
         if flags.unconsumed:
             unknown = " ".join(map(self._shown, flags.unconsumed))
-            yield voice.info(f"Unconsumed cmdline flags: {unknown}", "WARN")
-        if flags.duplicates:
-            yield voice.info(f"Duplicate flags: {', '.join(flags.duplicates)}", "WARN")
-        if flags.unreadable:
-            name, word = flags.unreadable
-            raise Failed(f"Failed to parse flag '{name}' against argv '{word}'")
+            yield self._voice.info(f"Unconsumed cmdline flags: {unknown}", "WARN")
 
     def _repeat_flags(self) -> Iterator[Step]:
         voice, given = self._voice, self._flags.values
@@ -152,11 +163,18 @@ class Benchmark:
         check_inputs(files, self._flags.text("input_layer").split(","), model)
         return files
 
-    def _measure(self, model: Path, on_gpu: bool) -> Iterator[Step]:
+    def _kernel_cache(self) -> Path | None:
+        """The file that keeps compiled kernels; the tool does not make its folder."""
+        folder = self._flags.text("delegate_serialize_dir")
+        token = self._flags.text("delegate_serialize_token")
+        folder = folder or self._flags.text("gpu_serialization_dir")
+        token = token or self._flags.text("gpu_model_cache_key")
+        return self._path(folder) / f"gpu_{token}.bin" if folder and token else None
+
+    def _measure(self, model: Path, on_gpu: bool, init_ms: float) -> Iterator[Step]:
         flags, voice, speed = self._flags, self._voice, self._behaviour.speed
         run_us = speed.run_us(flags, on_gpu=on_gpu) * self._slowdown
-        init_us = speed.init_ms * (1000 if on_gpu else 100)
-        timings = measure(flags, run_us, init_us, speed.spread, self._seed)
+        timings = measure(flags, run_us, init_ms * 1000, speed.spread, self._seed)
         model_mb = model.stat().st_size / 1e6
         stop = "" if voice.dialect is Dialect.OLDEST else "."
         yield voice.info(f"The input model file size (MB): {model_mb:g}")

@@ -16,10 +16,14 @@ class Delegates:
         flags: What was asked for.
         faults: What is wrong with the phone.
         voice: How lines are put.
+        cached: Whether a cache holds the GPU's kernels.
     """
 
-    def __init__(self, flags: Flags, faults: Set[Fault], voice: Voice) -> None:
+    def __init__(
+        self, flags: Flags, faults: Set[Fault], voice: Voice, *, cached: bool = False
+    ) -> None:
         self._flags, self._faults, self._voice = flags, faults, voice
+        self._cached = cached
 
     def apply(self) -> Generator[Step, None, bool]:
         """The lines; returns whether the GPU computes.
@@ -84,7 +88,8 @@ class Delegates:
         if taken:
             yield self._replacing(own, taken)
         if api and taken:
-            yield self._voice.runtime(f"Initialized {api}-based API.")
+            source = " from serialized data" if self._cached else ""
+            yield self._voice.runtime(f"Initialized {api}-based API{source}.")
             yield self._voice.runtime(f"Created {1 if taken == NODES else 2} GPU delegate kernels.")
         if taken < NODES and self._flags.on("require_full_delegation"):
             raise Failed("Disallowed CPU fallback detected.")

@@ -1,9 +1,10 @@
 """The flags of benchmark_model, as it reads them.
 
-Source: LiteRT, tflite/tools/benchmark and tflite/tools/delegates.
+Source: LiteRT, tflite/tools/command_line_flags.cc, tools/benchmark and tools/delegates;
+litert/tools/benchmark_litert_model.cc.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 #: Flags with the words by which the log repeats those that were given.
@@ -23,34 +24,46 @@ DESCRIPTIONS = {
     "gpu_backend": "GPU backend",
     "use_nnapi": "Use NNAPI",
 }
-_RUN_CONTROL = frozenset({
-    "graph", "num_runs", "min_secs", "max_secs", "run_delay", "run_frequency", "num_threads",
-    "warmup_runs", "warmup_min_secs", "verbose", "dry_run", "use_caching", "help",
-    "report_peak_memory_footprint", "memory_footprint_check_interval_ms",
-    "require_full_delegation", "result_file_path", "signature_to_run_for",
-    "input_layer_value_range", "xnnpack_weight_cache_file_path",
-})  # fmt: skip
+
+# Name and default, from which the kind follows: true or false, a number, or text.
+_RUN_CONTROL = """
+    graph= num_runs=50 min_secs=1 max_secs=150 run_delay=-1 run_frequency=-1 num_threads=-1
+    warmup_runs=1 warmup_min_secs=0.5 verbose=false dry_run=false use_caching=false help=false
+    report_peak_memory_footprint=false memory_footprint_check_interval_ms=50
+    require_full_delegation=false result_file_path= signature_to_run_for=
+    input_layer_value_range= xnnpack_weight_cache_file_path=
+"""
+_CLASSIC = """
+    input_layer= input_layer_shape= input_layer_value_files= output_filepath=
+    output_proto_filepath= list_signatures=false allow_fp16=false release_dynamic_tensors=false
+    optimize_memory_for_large_tensors=0 disable_delegate_clustering=false
+    enable_op_profiling=false op_profiling_output_mode=stdout op_profiling_output_file=
+    profiling_output_csv_file= max_profiling_buffer_entries=1024 export_model_runtime_info=false
+    model_runtime_info_output_file= print_preinvoke_state=false print_postinvoke_state=false
+    use_xnnpack=false xnnpack_force_fp16=false use_gpu=false gpu_precision_loss_allowed=true
+    gpu_experimental_enable_quant=true gpu_inference_for_sustained_speed=false gpu_backend=
+    use_nnapi=false nnapi_accelerator_name= nnapi_execution_preference= nnapi_execution_priority=
+    disable_nnapi_cpu=true nnapi_allow_fp16=false nnapi_use_burst_mode=false
+    external_delegate_path= external_delegate_options= max_delegated_partitions=0
+    min_nodes_per_partition=0 delegate_serialize_dir= delegate_serialize_token=
+"""
+_LITERT = """
+    use_cpu=true use_gpu=false use_npu=false use_profiler=false enable_perfetto=false
+    gpu_backend= gpu-precision=auto gpu_low_priority=false gpu_serialization_dir=
+    gpu_model_cache_key= dispatch_library_path= compiler_plugin_library_path=
+    compiler_cache_path= model_runtime_info_output_file=
+"""
+
+
+def _table(text: str) -> dict[str, str]:
+    return dict(word.split("=", 1) for word in text.split())
+
+
+_DEFAULTS = _table(_RUN_CONTROL + _CLASSIC + _LITERT)
 #: Flags of the classic tool.
-CLASSIC = _RUN_CONTROL | DESCRIPTIONS.keys() | {
-    "input_layer", "input_layer_shape", "input_layer_value_files", "output_filepath",
-    "output_proto_filepath", "list_signatures", "allow_fp16", "release_dynamic_tensors",
-    "optimize_memory_for_large_tensors", "disable_delegate_clustering", "op_profiling_output_mode",
-    "op_profiling_output_file", "profiling_output_csv_file", "max_profiling_buffer_entries",
-    "xnnpack_force_fp16", "gpu_experimental_enable_quant", "gpu_inference_for_sustained_speed",
-    "nnapi_accelerator_name", "nnapi_execution_preference", "nnapi_execution_priority",
-    "disable_nnapi_cpu", "nnapi_allow_fp16", "nnapi_use_burst_mode", "external_delegate_path",
-    "external_delegate_options", "max_delegated_partitions", "min_nodes_per_partition",
-    "delegate_serialize_dir", "delegate_serialize_token", "print_preinvoke_state",
-    "print_postinvoke_state",
-}  # fmt: skip
+CLASSIC = frozenset(_table(_RUN_CONTROL + _CLASSIC))
 #: Flags of LiteRT's tool.
-LITERT = _RUN_CONTROL | {
-    "use_cpu", "use_gpu", "use_npu", "use_profiler", "enable_perfetto", "gpu_backend",
-    "gpu-precision", "gpu_low_priority", "gpu_serialization_dir", "gpu_model_cache_key",
-    "dispatch_library_path", "compiler_plugin_library_path", "compiler_cache_path",
-    "model_runtime_info_output_file",
-}  # fmt: skip
-_NUMBERS = ("num_runs", "min_secs", "max_secs", "warmup_runs", "warmup_min_secs", "num_threads")
+LITERT = frozenset(_table(_RUN_CONTROL + _LITERT))
 
 
 @dataclass(frozen=True)
@@ -59,15 +72,19 @@ class Flags:
 
     Attributes:
         values: By name, without the dashes.
-        unconsumed: Words that are no known flag: the tool warns and goes on.
-        duplicates: Flags given more than once; the last one counts.
-        unreadable: A flag and its word, where a number was wanted.
+        unconsumed: Words that are no known flag, or one for the second time: the tool warns and
+            goes on.
+        unreadable: Flags and their words, where the value is none for this flag.
     """
 
-    values: dict[str, str]
+    values: Mapping[str, str]
     unconsumed: tuple[str, ...] = ()
-    duplicates: tuple[str, ...] = ()
-    unreadable: tuple[str, str] | None = None
+    unreadable: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def wants_help(self) -> bool:
+        """Whether the usage is asked for."""
+        return self.unconsumed[:1] == ("--help",) or self.on("help")
 
     def on(self, name: str, default: bool = False) -> bool:
         """A flag that is true or false."""
@@ -82,23 +99,45 @@ class Flags:
         return self.values.get(name, "")
 
 
-def parse(words: Sequence[str], known: frozenset[str]) -> Flags:
-    """Read the words after the program's name."""
+def parse(words: Sequence[str], known: Set[str]) -> Flags:
+    """Read the words after the program's name, for a tool with these flags."""
     values: dict[str, str] = {}
     unconsumed: list[str] = []
-    duplicates: list[str] = []
-    unreadable = None
+    unreadable: list[tuple[str, str]] = []
     for word in words:
         name, equals, value = word.removeprefix("--").partition("=")
-        if not word.startswith("--") or (not equals and name != "help") or name not in known:
+        if not word.startswith("--") or not equals or name not in known or name in values:
             unconsumed.append(word)
             continue
-        if name in values:
-            duplicates.append(name)
-        if name in _NUMBERS and not _is_number(value):
-            unreadable = unreadable or (name, word)
-        values[name] = value or "true"
-    return Flags(values, tuple(unconsumed), tuple(duplicates), unreadable)
+        if not _fits(value, _kind(_DEFAULTS[name])):
+            unreadable.append((name, word))
+        values[name] = value
+    return Flags(values, tuple(unconsumed), tuple(unreadable))
+
+
+def usage(program: str, known: Set[str]) -> str:
+    """What the tool says of its flags."""
+    lines = [f"usage: {program} <flags>", "Flags:"]
+    shown = {name: f"--{name}={default}" for name, default in _DEFAULTS.items() if name in known}
+    width = max(map(len, shown.values()), default=0)
+    for name, column in shown.items():
+        words = DESCRIPTIONS.get(name, name.replace("_", " "))
+        lines.append(f"\t{column:<{width}}\t{_kind(_DEFAULTS[name])}\toptional\t{words}")
+    return "\n".join(lines)
+
+
+def _kind(default: str) -> str:
+    if default in ("true", "false"):
+        return "bool"
+    if _is_number(default):
+        return "float" if "." in default else "int32"
+    return "string"
+
+
+def _fits(value: str, kind: str) -> bool:
+    if kind == "bool":
+        return value in ("true", "false", "0", "1")
+    return kind == "string" or _is_number(value)
 
 
 def _is_number(text: str) -> bool:

@@ -45,6 +45,11 @@ class Run:
     words: tuple[str, ...]
     affinity: str
 
+    @property
+    def is_measurement(self) -> bool:
+        """Whether it was asked to run a model, not for its flags."""
+        return not any(word.startswith("--help") for word in self.words)
+
 
 class FakePhone:
     """An Android phone for the real adb, to be used in a `with` statement.
@@ -53,7 +58,7 @@ class FakePhone:
         serial: "127.0.0.1:PORT", as in `adb devices`.
         faults: What is wrong with it. May be changed at any time and counts from then on, but for
             WRONG_ABI, READ_ONLY, THROTTLING and NO_THERMAL_SERVICE, with which it is made.
-        dialect, speed, free_kib: As given; may be changed at any time.
+        dialect, speed, free_kib, tells_flags: As given; may be changed at any time.
         commands: Every shell command received, in order, as it came.
         runs: Every invocation of benchmark_model.
         pushed: The paths of all files that were pushed.
@@ -67,11 +72,13 @@ class FakePhone:
         speed: How fast it is.
         heat: Its temperatures; by default they rise only with Fault.THROTTLING.
         unknown_flags: Flags that its benchmark_model has not got.
+        tells_flags: Whether the classic benchmark_model lists its flags with --help, as real ones
+            do: a harness may then use more of them.
         free_kib: What df says is free while nothing lies on it.
         version: Of adb's protocol; VERSION_CHECKSUM for an old one.
         reboot_s: How long a reboot takes.
         only_in_run: Faults of benchmark_model, and those in the middle of a run, strike in this
-            run alone, counted from 1.
+            run alone, counted from 1 and without those that ask for help.
         carriage_returns: Without shell_v2: line ends of Android before 7.
     """
 
@@ -85,6 +92,7 @@ class FakePhone:
         speed: Speed | None = None,
         heat: Heat | None = None,
         unknown_flags: Iterable[str] = (),
+        tells_flags: bool = False,
         free_kib: int = _PLENTY_KIB,
         version: int = VERSION_SKIP_CHECKSUM,
         reboot_s: float = 0.5,
@@ -100,6 +108,7 @@ class FakePhone:
         self._carriage_returns = carriage_returns
         self.dialect, self.speed = dialect, speed or Speed()
         self.free_kib = free_kib
+        self.tells_flags = tells_flags
         self._unknown_flags = frozenset(unknown_flags)
         self._recording: tuple[str, int] | None = None
         self._base = Path(tempfile.mkdtemp(prefix="phone-")).resolve()
@@ -300,21 +309,24 @@ class FakePhone:
     def _play(self, started: Started) -> Iterator[Step]:
         words = tuple(map(self.device.storage.to_phone, started.words))
         self.runs.append(Run(words, started.affinity))
-        self.device.heat.run()
+        if self.runs[-1].is_measurement:
+            self.device.heat.run()
         recording, self._recording = self._recording, None
         if recording is not None:
             yield "stdout", recording[0]
-            yield "event", "mid-run"
+            yield from [("event", "mid-run")] * self.runs[-1].is_measurement
             yield "exit", recording[1]
             return
-        behaviour = Behaviour(self._faults_now(), self.dialect, self.speed, self._unknown_flags)
+        behaviour = Behaviour(
+            self._faults_now(), self.dialect, self.speed, self._unknown_flags, self.tells_flags
+        )
         yield from Benchmark(
-            started.words[1:],
+            started.words,
             started.folder,
             behaviour,
             self.device.storage,
             self.device.heat.slowdown,
-            len(self.runs),
+            self._measurements(),
         ).steps()
 
     def _on_event(self, started: Started, event: str) -> Iterator[Step]:
@@ -336,7 +348,10 @@ class FakePhone:
         if Fault.REBOOT_MID_RUN in faults:
             self.reboot()
 
+    def _measurements(self) -> int:
+        return sum(run.is_measurement for run in self.runs)
+
     def _faults_now(self) -> frozenset[Fault]:
         """Those that count for the run that was started last."""
-        spared = self._only_in_run is not None and len(self.runs) != self._only_in_run
+        spared = self._only_in_run is not None and self._measurements() != self._only_in_run
         return frozenset() if spared else frozenset(self.faults)

@@ -15,7 +15,8 @@ class Speed:
 
     Attributes:
         gpu_ms: One run on the GPU in FP16.
-        init_ms: Initialisation with the GPU delegate; a tenth of it without.
+        init_ms: Initialisation with the GPU delegate; a tenth of it without, or with its kernels
+            from a cache.
         spread: Standard deviation, as a share of the run's time; 0: all runs take the same.
     """
 
