@@ -1,0 +1,339 @@
+"""Phones through the real `adb`, whose word is never taken for success.
+
+`adb shell` ends with status 0 also where the connection broke, the phone rebooted or its features
+lack shell_v2; `adb push` where nothing was written. So every command carries its exit status back
+in its own output, every pushed file its digest, and every call a time limit, for adb has none.
+
+Source: AOSP, packages/modules/adb, client/commandline.cpp and client/file_sync_client.cpp.
+"""
+
+import asyncio
+import re
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from android_bench.errors import AdbError, ConnectionLostError, StoppedError, TimeLimitError
+from edgesr.doctor import child
+from edgesr.download import file_sha256
+
+_LIMIT_S = 30.0  # of a command that only looks; the first one may have to start the server
+_BYTES_PER_S = 500_000  # the slowest transfer that is waited for
+_STOP_POLL_S = 0.1
+_STATE_POLL_S = 0.25
+
+_LINE = re.compile(
+    r"(?P<serial>\S+)\s+(?P<state>\S.*?)"
+    r"(?P<facts>(?: (?:usb|product|model|device|transport_id):\S+)*)"
+)
+_MODEL = re.compile(r" model:(\S+)")
+# adb puts "error:" or its own name first, depending on its version.
+_ERROR = re.compile(r"^(?:error|adb(?:\.exe)?): (?:error: )?(.*)", re.MULTILINE)
+
+_REMEDIES = {
+    "unauthorized": "unlock the phone and accept its question about USB debugging",
+    "authorizing": "unlock the phone and accept its question about USB debugging",
+    "offline": "unplug it and plug it in again, or run `adb reconnect offline`",
+    "connecting": "wait a moment and try again",
+    "no permissions": "install the udev rules for phones and join the group plugdev",
+}
+_TRANSFER_REMEDIES = {
+    "No space left on device": "make room on the phone",
+    "Read-only file system": "its /data is read-only; reboot the phone",
+    "Permission denied": "the folder is not the shell user's; remove it",
+}
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A phone that adb lists.
+
+    Attributes:
+        serial: Its serial number, or address and port.
+        state: `device` if it can be used.
+        model: Its model, where adb knows it.
+    """
+
+    serial: str
+    state: str
+    model: str
+
+    def __str__(self) -> str:
+        return f"{self.serial} ({self.model})" if self.model else self.serial
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command on the phone did.
+
+    Attributes:
+        status: Its exit status.
+        text: Its output, standard error where the phone does not merge it at the end.
+    """
+
+    status: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Adb:
+    """The adb client.
+
+    Attributes:
+        program: Its path.
+        stop: When set, what runs is ended and `StoppedError` is raised.
+    """
+
+    program: str
+    stop: threading.Event | None = None
+
+    def call(self, arguments: Sequence[str], limit_s: float) -> child.Ended:
+        """Run the client to its end.
+
+        Raises:
+            AdbError: It cannot be started.
+            StoppedError: The user interrupted.
+        """
+        try:
+            return asyncio.run(_unless(self.stop, [self.program, *arguments], limit_s))
+        except OSError as error:
+            raise AdbError(f"cannot start {self.program}: {error.strerror or error}") from error
+
+    def version(self) -> str:
+        """What `adb version` says, e.g. `1.0.41 29.0.6-debian`."""
+        text = self.call(["version"], _LIMIT_S).out
+        return " ".join(re.findall(r"[Vv]ersion (\S+)", text)) or "unknown"
+
+    def devices(self) -> list[Listed]:
+        """All phones that adb sees, whatever their state.
+
+        Raises:
+            AdbError: adb does not answer.
+        """
+        ended = self.call(["devices", "-l"], _LIMIT_S)
+        if ended.status != 0:
+            raise AdbError(f"`adb devices` failed: {ended.reason}; try `adb kill-server`")
+        lines = ended.out.partition("List of devices attached")[2].splitlines()
+        return [_listed(line) for line in lines if line.strip()]
+
+
+def find_adb(stop: threading.Event | None = None) -> Adb:
+    """The adb in PATH.
+
+    Raises:
+        AdbError: There is none.
+    """
+    program = shutil.which("adb")
+    if program is None:
+        raise AdbError(
+            "no `adb` in PATH; install it (Debian: apt install adb; others: Android SDK "
+            "Platform-Tools)"
+        )
+    return Adb(program, stop)
+
+
+def choose_phones(listed: Sequence[Listed], serials: Sequence[str]) -> list[Listed]:
+    """The phones with these serials; with none given, the only one there is.
+
+    Raises:
+        AdbError: There is none, there are several to choose from, or one cannot be used.
+    """
+    if not listed:
+        raise AdbError(
+            "adb sees no phone; plug one in with USB debugging on, or `adb connect ADDRESS`"
+        )
+    names = ", ".join(map(str, listed))
+    if not serials and len(listed) > 1:
+        raise AdbError(f"adb sees {len(listed)} phones: {names}; say which with --serial")
+    by_serial = {phone.serial: phone for phone in listed}
+    missing = [serial for serial in serials if serial not in by_serial]
+    if missing:
+        raise AdbError(f"adb sees no phone {missing[0]}, allowed: {names}; plug it in")
+    chosen = [by_serial[serial] for serial in dict.fromkeys(serials)] or list(listed)
+    for phone in chosen:
+        if phone.state != "device":
+            raise AdbError(f"{phone} is {phone.state}; {_remedy(phone.state)}")
+    return chosen
+
+
+@dataclass(frozen=True)
+class Phone:
+    """One phone.
+
+    Attributes:
+        adb: The client.
+        serial: Which phone.
+    """
+
+    adb: Adb
+    serial: str
+
+    def unstoppable(self) -> "Phone":
+        """The same for what must be done after an interruption too."""
+        return replace(self, adb=replace(self.adb, stop=None))
+
+    def run(self, line: str, limit_s: float = _LIMIT_S) -> Answer:
+        """Run one line in the phone's shell.
+
+        Raises:
+            ConnectionLostError: No exit status came back.
+            TimeLimitError: It did not end in time.
+            AdbError: The phone cannot be reached.
+            StoppedError: The user interrupted.
+        """
+        # A word that no program prints: what comes after it is the line's own status.
+        mark = f"__edgesr_{secrets.token_hex(8)}="
+        ended = self._call(["shell", f'{line}; echo "{mark}$?"'], limit_s, line)
+        out = ended.out.replace("\r\n", "\n")  # before Android 7 there was a terminal
+        text, found, status = out.rpartition(mark)
+        if not found or not re.fullmatch(r"\d{1,3}\n", status):
+            self._raise(ended, f"`{_short(line)}` ran")
+        return Answer(int(status), text + ended.err)
+
+    def ask(self, line: str, limit_s: float = _LIMIT_S) -> str:
+        """What a line of shell prints, without the space around it; empty where it fails.
+
+        Raises:
+            AdbError: As `run`.
+        """
+        answer = self.run(line, limit_s)
+        return answer.text.strip() if answer.status == 0 else ""
+
+    def require(self, line: str, what: str, limit_s: float = _LIMIT_S) -> str:
+        """The same where failing is an error.
+
+        Args:
+            line: A line of shell.
+            what: What cannot be done if it fails, as in "cannot ...".
+            limit_s: Time limit.
+
+        Raises:
+            AdbError: It failed; and as `run`.
+        """
+        answer = self.run(line, limit_s)
+        if answer.status != 0:
+            reason = " ".join(answer.text.split()) or f"status {answer.status}"
+            raise AdbError(f"{self.serial}: cannot {what}: {reason}")
+        return answer.text.strip()
+
+    def push(self, source: Path, target: str) -> None:
+        """Copy a file to the phone, and see by its digest that it is there.
+
+        Raises:
+            AdbError: It is not there, or not whole.
+        """
+        size = source.stat().st_size
+        limit_s = _LIMIT_S + size / _BYTES_PER_S
+        ended = self._call(["push", str(source), target], limit_s, f"push of {source.name}")
+        if ended.status != 0 or " 0 files pushed" in f" {ended.out}":
+            self._raise_transfer(ended, f"copy {source.name} to the phone")
+        self._check_digest(source, target)
+
+    def pull(self, source: str, target: Path, most_bytes: int) -> None:
+        """Copy a file from the phone.
+
+        Args:
+            source: The file on the phone.
+            target: Where to write it.
+            most_bytes: How large it may be, for the time limit.
+
+        Raises:
+            AdbError: It is not there, or did not come whole.
+        """
+        limit_s = _LIMIT_S + most_bytes / _BYTES_PER_S
+        ended = self._call(["pull", source, str(target)], limit_s, f"pull of {source}")
+        if ended.status != 0 or not target.is_file():
+            self._raise_transfer(ended, f"fetch {source} from the phone")
+        self._check_digest(target, source)
+
+    def state(self) -> str:
+        """Its state, e.g. `device` or `offline`; empty where adb does not list it."""
+        return next((p.state for p in self.adb.devices() if p.serial == self.serial), "")
+
+    def wait_until_back(self, limit_s: float) -> bool:
+        """Wait for a phone that went away; whether it came back."""
+        end = time.monotonic() + limit_s
+        while time.monotonic() < end:
+            if self.state() == "device":
+                return True
+            time.sleep(_STATE_POLL_S)
+        return False
+
+    def _call(self, arguments: Sequence[str], limit_s: float, what: str) -> child.Ended:
+        ended = self.adb.call(["-s", self.serial, *arguments], limit_s)
+        if ended.status is None:
+            raise TimeLimitError(
+                f"{self.serial} did not end `{_short(what)}` within {limit_s:.0f} s; "
+                "look at the phone, or allow more time"
+            )
+        return ended
+
+    def _check_digest(self, here: Path, there: str) -> None:
+        answer = self.run(f"sha256sum {there}", _LIMIT_S + here.stat().st_size / _BYTES_PER_S)
+        wanted, got = file_sha256(here), answer.text.split(maxsplit=1)
+        if answer.status != 0 or not got or not re.fullmatch(r"[0-9a-f]{64}", got[0]):
+            raise AdbError(
+                f"{self.serial}: cannot check {there} on the phone: "
+                f"{' '.join(answer.text.split()) or 'sha256sum printed nothing'}"
+            )
+        if got[0] != wanted:
+            raise AdbError(
+                f"{self.serial}: {there} is damaged: sha256 {got[0][:16]}... on the phone, "
+                f"{wanted[:16]}... here; try another cable or port"
+            )
+
+    def _raise(self, ended: child.Ended, while_what: str) -> None:
+        """Say why no exit status came back."""
+        said = _ERROR.search(ended.err)
+        if said is not None:
+            state = next((s for s in _REMEDIES if s in said[1]), "")
+            raise AdbError(f"{self.serial}: adb says: {said[1].strip()}; {_remedy(state)}")
+        raise ConnectionLostError(
+            f"the connection to {self.serial} broke while {while_what}: adb ended with status "
+            f"{ended.status}, and no exit status came back; check cable and phone, and run again"
+        )
+
+    def _raise_transfer(self, ended: child.Ended, what: str) -> None:
+        text = f"{ended.err}\n{ended.out}"
+        said = _ERROR.search(text)
+        reason = said[1].strip() if said else ended.reason
+        if "couldn't read from device" in reason or "device offline" in reason:
+            raise ConnectionLostError(f"the connection to {self.serial} broke: cannot {what}")
+        remedy = next((r for k, r in _TRANSFER_REMEDIES.items() if k in reason), "run again")
+        raise AdbError(f"{self.serial}: cannot {what}: {reason}; {remedy}")
+
+
+async def _unless(stop: threading.Event | None, argv: Sequence[str], limit_s: float) -> child.Ended:
+    """Run a program, and end it when the event is set."""
+    work = asyncio.ensure_future(child.run(argv, limit_s))
+    try:
+        while not work.done():
+            if stop is not None and stop.is_set():
+                raise StoppedError("interrupted")
+            await asyncio.wait({work}, timeout=None if stop is None else _STOP_POLL_S)
+    finally:
+        if not work.done():
+            work.cancel()
+            await asyncio.wait({work})
+    return work.result()
+
+
+def _listed(line: str) -> Listed:
+    match = _LINE.fullmatch(line.strip())
+    if match is None:
+        return Listed(line.split()[0], "unknown", "")
+    model = _MODEL.search(match["facts"])
+    return Listed(match["serial"], match["state"], model[1].replace("_", " ") if model else "")
+
+
+def _remedy(state: str) -> str:
+    known = (text for name, text in _REMEDIES.items() if state.startswith(name))
+    return next(known, "unplug it and plug it in again")
+
+
+def _short(line: str) -> str:
+    return line if len(line) <= 60 else f"{line[:57]}..."

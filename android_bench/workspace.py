@@ -1,0 +1,142 @@
+"""The folder on the phone: one benchmark at a time, and nothing left of it."""
+
+import contextlib
+import os
+import platform
+import re
+import shlex
+from collections.abc import Generator
+from pathlib import Path
+
+from android_bench.adb import Phone
+from android_bench.device import FOLDER, free_kib
+from android_bench.errors import AdbError, DeviceError
+from edgesr.errors import EdgeSRError
+
+WORKSPACE = f"{FOLDER}/edgesr-bench"
+_PID = "pid"
+_OWNER = "owner"
+_BACK_LIMIT_S = 20.0
+_CLEAN_LIMIT_S = 10.0
+# What benchmark_model writes: results, caches of kernels, outputs.
+_SPARE_KIB = 64 * 1024
+
+# The program's own id was written by `program_line`; that number may be another process by now.
+# -9, because what hangs in a driver does not heed less.
+_CLEAN_LINE = (
+    f"p=$(cat {WORKSPACE}/{_PID} 2>/dev/null); "
+    f'if [ -n "$p" ] && grep -q {WORKSPACE} /proc/$p/cmdline 2>/dev/null; then kill -9 "$p"; fi; '
+    f"rm -rf {WORKSPACE}; [ ! -e {WORKSPACE} ]"
+)
+
+
+def pid_path() -> str:
+    """Where `program_line` writes the process id."""
+    return f"{WORKSPACE}/{_PID}"
+
+
+@contextlib.contextmanager
+def workspace(phone: Phone) -> Generator[None]:
+    """Hold the folder on the phone while the block runs, and remove it with all that is in it.
+
+    Making the folder is what locks the phone: two benchmarks at once would disturb each other. A
+    folder whose owner on this host is dead is taken over.
+
+    Raises:
+        DeviceError: Another benchmark runs on the phone.
+        AdbError: The folder cannot be made or, at the end, not be removed.
+    """
+    _acquire(phone)
+    try:
+        yield
+    except BaseException as error:
+        try:
+            _clean(phone.unstoppable())
+        except EdgeSRError as left:
+            if isinstance(error, EdgeSRError):
+                raise AdbError(f"{error}; {left}") from error
+            raise left from error
+        raise
+    _clean(phone.unstoppable())
+
+
+def put(phone: Phone, source: Path, name: str) -> str:
+    """Push a file into the folder; its path there.
+
+    Raises:
+        AdbError: It is not there whole.
+    """
+    target = f"{WORKSPACE}/{name}"
+    phone.push(source, target)
+    return target
+
+
+def check_space(phone: Phone, needed_bytes: int) -> None:
+    """Refuse a phone that has not the space for what is to be pushed and written.
+
+    Raises:
+        DeviceError: It has not.
+        AdbError: It cannot be asked.
+    """
+    needed, free = needed_bytes // 1024 + _SPARE_KIB, free_kib(phone)
+    if free < needed:
+        raise DeviceError(
+            f"{phone.serial} has {free // 1024} MiB free in {FOLDER}, {needed // 1024} MiB are "
+            "needed; make room on the phone"
+        )
+
+
+def _acquire(phone: Phone) -> None:
+    owner = shlex.quote(f"{platform.node()} {os.getpid()}")
+    line = f"mkdir {WORKSPACE} && echo {owner} > {WORKSPACE}/{_OWNER}"
+    answer = phone.run(line)
+    if answer.status == 0:
+        return
+    if phone.run(f"[ -e {WORKSPACE} ]").status == 0:
+        _refuse_unless_stale(phone)
+        _clean(phone)
+        answer = phone.run(line)
+    if answer.status != 0:
+        reason = " ".join(answer.text.split())
+        raise AdbError(f"{phone.serial}: cannot make {WORKSPACE}: {reason}")
+
+
+def _refuse_unless_stale(phone: Phone) -> None:
+    host, _, pid = phone.ask(f"cat {WORKSPACE}/{_OWNER}").rpartition(" ")
+    if host == platform.node() and re.fullmatch(r"\d+", pid) and not _lives(int(pid)):
+        return
+    who = f"process {pid} on {host}" if host else "somebody unknown"
+    raise DeviceError(
+        f"{phone.serial} is in use by another benchmark ({who}); wait for its end, or if there is "
+        f"none: adb -s {phone.serial} shell rm -r {WORKSPACE}"
+    )
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _clean(phone: Phone) -> None:
+    """End what still runs and remove the folder; wait for a phone that went away.
+
+    Raises:
+        AdbError: It cannot be done; the message says what is left and how to remove it.
+    """
+    for attempt in range(2):
+        with contextlib.suppress(AdbError):
+            back = phone.wait_until_back(_BACK_LIMIT_S)
+            if back and phone.run(_CLEAN_LINE, _CLEAN_LIMIT_S).status == 0:
+                return
+        if attempt == 0:
+            # A connection that answers nothing may answer when it is made anew.
+            phone.adb.call(["-s", phone.serial, "reconnect"], _CLEAN_LIMIT_S)
+    raise AdbError(
+        f"{WORKSPACE} may be left on {phone.serial}: remove it with "
+        f"`adb -s {phone.serial} shell rm -rf {WORKSPACE}` when the phone is back"
+    )
