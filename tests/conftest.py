@@ -40,6 +40,19 @@ def one_torch_thread() -> Generator[None]:
 
 
 @pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """RTC with random weights: needs no shared folder."""
+    import torch
+
+    from edgesr.archs.imdn_rtc import IMDNRTC
+
+    path = tmp_path_factory.mktemp("checkpoint") / "random.pth"
+    torch.manual_seed(0)
+    torch.save(IMDNRTC().state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of published checkpoints and real pictures, which is no part of the project.
 

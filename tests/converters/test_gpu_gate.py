@@ -8,14 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from converters.gpu_gate import chosen_backends, look_for_gpu
 from converters.gpu_refusal import explain
 from converters.manifest import BackendParity, manifest_path, read_manifest
 from converters.probes import Probe, verification_probes
 from converters.verify import ParityGateError, quick_inputs, verify
-from edgesr.archs.imdn_rtc import IMDNRTC
 from edgesr.errors import NoGpuError
 from edgesr.gpu import GpuRefusalError, probe_device
 from edgesr.gpu_log import Refusal, Refusals
@@ -285,15 +283,6 @@ class TestWithoutADriver:
         found = look_for_gpu()
         assert found.backends == ()
         assert "/nowhere/icd.json" in found.why_not
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """RTC with random weights: needs no shared folder."""
-    path = tmp_path_factory.mktemp("checkpoint") / "random.pth"
-    torch.manual_seed(0)
-    torch.save(IMDNRTC().state_dict(), path)
-    return path
 
 
 def _convert(checkpoint: Path, folder: Path, **variables: str) -> Ran:

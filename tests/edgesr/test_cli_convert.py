@@ -53,14 +53,6 @@ def _saved(value: object) -> bytes:
     return file.getvalue()
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """RTC with random weights: needs no shared folder."""
-    path = tmp_path_factory.mktemp("checkpoint") / "random.pth"
-    path.write_bytes(_saved(_state()))
-    return path
-
-
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder, the current one."""
@@ -116,7 +108,7 @@ def test_wrong_usage_has_status_2(
 
 
 def test_an_unknown_network_is_answered_with_the_known_ones(convert: Convert, here: Path) -> None:
-    convert("--model", "rtx").fails_alone("'rtx'", "imdn-rtc", "fmen-s", "did you mean rtc?")
+    convert("--model", "rtcc").fails_alone("'rtcc'", "imdn-rtc", "fmen-s", "did you mean rtc?")
     assert files_in(here) == []
 
 

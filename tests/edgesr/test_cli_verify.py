@@ -6,22 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from edgesr.archs.imdn_rtc import IMDNRTC
 from helpers.commands import Ran, files_in, no_network, run_alone, run_here
 from helpers.small_net import SmallNet
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """RTC with random weights: needs no shared folder."""
-    path = tmp_path_factory.mktemp("checkpoint") / "random.pth"
-    torch.manual_seed(0)
-    torch.save(IMDNRTC().state_dict(), path)
-    return path
 
 
 def _foreign(net: SmallNet) -> bytes:
@@ -86,7 +75,7 @@ def test_an_unfit_file_ends_in_one_line(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--model", "rtx"], "did you mean rtc?"),
+        (["--model", "rtcc"], "did you mean rtc?"),
         (["--checkpoint", "missing.pth"], "cannot read checkpoint missing.pth"),
         (["--checkpoint", "foreign.tflite"], "no PyTorch or safetensors file"),
     ],
