@@ -105,6 +105,9 @@ def test_a_hung_run_outlives_its_client_until_it_is_killed(
         adb_server.adb("shell", run, timeout_s=1.0)
     time.sleep(0.2)
     assert len(loaded.processes_left()) == 1
+    for ask in ("pidof benchmark_model", "pgrep -f benchmark_model"):
+        assert adb_server.adb("shell", ask).stdout.split() == [str(loaded.processes_left()[0])]
+    assert adb_server.adb("shell", "pgrep -f nothing").returncode == 1
     kill = f"p=$(cat {FOLDER}/pid); grep -q benchmark_model /proc/$p/cmdline && kill -9 $p"
     done = adb_server.adb("shell", kill)
     assert done.returncode == 0, done
