@@ -5,12 +5,9 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-import venv
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +16,9 @@ import pytest
 from edgesr.download import file_sha256
 from edgesr.gpu import describe_device, probe_device
 from edgesr.registry import find_spec
-from edgesr.vulkan import DRIVER_VARIABLES, Driver
+from edgesr.vulkan import Driver
 from helpers.commands import HEED_CTRL_C, RUN, Ran, run_alone, run_on_small_disk
-
-_ROOT = Path(__file__).parent.parent.parent
-# Trying the GPU takes a second or two: only tests on it do.
-_NO_GPU = "/no/such/driver.json"
-_ANY_GPU = {name: os.environ.get(name) for name in DRIVER_VARIABLES}
-
-
-def environment(**changes: str | None) -> dict[str, str]:
-    """This process's environment, changed; None unsets. No adb server and no GPU are found."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        port = str(bound.getsockname()[1])
-    changed = {"ANDROID_ADB_SERVER_PORT": port, "VK_DRIVER_FILES": _NO_GPU, **changes}
-    merged = os.environ | {k: v for k, v in changed.items() if v is not None}
-    return {k: v for k, v in merged.items() if changed.get(k, v) is not None}
-
-
-def quick(**changes: str | None) -> tuple[Ran, dict[str, Any]]:
-    ran = run_alone("doctor", "--quick", "--json", env=environment(**changes))
-    return ran, read(ran)
+from helpers.doctor_command import ANY_GPU, check, environment, job, quick, read, state
 
 
 def without_bundle(**changes: str | None) -> tuple[Ran, dict[str, Any]]:
@@ -50,26 +28,6 @@ def without_bundle(**changes: str | None) -> tuple[Ran, dict[str, Any]]:
     done = subprocess.run(argv, capture_output=True, text=True, env=environment(**changes))
     ran = Ran(done.returncode, done.stdout, done.stderr)
     return ran, read(ran)
-
-
-def read(ran: Ran) -> dict[str, Any]:
-    assert ran.err == "", ran.err
-    return json.loads(ran.out)
-
-
-def check(found: dict[str, Any], name: str) -> dict[str, Any]:
-    (one,) = [c for c in found["checks"] if c["name"] == name]
-    return one
-
-
-def state(found: dict[str, Any], name: str) -> tuple[str, str]:
-    one = check(found, name)
-    return one["state"], one["remedy"]
-
-
-def job(found: dict[str, Any], name: str) -> dict[str, Any]:
-    (one,) = [j for j in found["jobs"] if j["name"] == name]
-    return one
 
 
 def programs(folder: Path, *names: str) -> str:
@@ -124,7 +82,7 @@ def test_every_package_is_really_imported() -> None:
 
 def test_the_gpu_is_the_one_that_litert_finds(vulkan_driver: Driver) -> None:
     device = probe_device()
-    ran, found = quick(**_ANY_GPU)
+    ran, found = quick(**ANY_GPU)
     assert ran.status == 0
     assert str(vulkan_driver) in check(found, "Vulkan driver")["found"]
     accelerator = check(found, "GPU accelerator")
@@ -136,144 +94,6 @@ def test_the_gpu_is_the_one_that_litert_finds(vulkan_driver: Driver) -> None:
     half = check(found, "FP16 on the GPU")["state"] == "ok"
     assert text.endswith("in FP32 and FP16" if half else "in FP32")
     assert not (half and "SwiftShader" in device.adapter)
-
-
-# Packages
-
-
-@pytest.fixture
-def make_venv(tmp_path: Path) -> Callable[..., Path]:
-    """Makes environments that hold this one's packages but some; gives their site-packages."""
-
-    def make(*without: str) -> Path:
-        site = Path(importlib.metadata.distribution("click").locate_file("")).resolve()
-        hidden = {
-            Path(file).parts[0]
-            for name in without
-            for file in importlib.metadata.files(name) or []
-            if Path(file).parts[0] not in ("..", "__pycache__")
-        }
-        if "edgesr" in without:  # installed by a link, which its list of files does not name
-            hidden |= {entry.name for entry in site.iterdir() if "edgesr" in entry.name}
-        venv.create(tmp_path / "venv", symlinks=True)
-        target = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
-        for entry in site.iterdir():
-            if entry.name not in hidden:
-                (target / entry.name).symlink_to(entry)
-        return target
-
-    return make
-
-
-def quick_in(site: Path, *words: str, **changes: str | None) -> tuple[Ran, dict[str, Any]]:
-    python = site.parent.parent.parent / "bin" / "python"
-    argv = [str(python), "-c", RUN, "doctor", "--json", *words]
-    env = environment(PYTHONPATH=None, **changes)
-    done = subprocess.run(argv, capture_output=True, text=True, env=env, cwd=site.parent)
-    ran = Ran(done.returncode, done.stdout, done.stderr)
-    return ran, read(ran)
-
-
-def checks_of(found: dict[str, Any], name: str) -> dict[str, dict[str, Any]]:
-    return {c["state"]: c for c in found["checks"] if c["name"] == name}
-
-
-def test_missing_packages_are_named_with_the_one_command(make_venv: Callable[..., Path]) -> None:
-    ran, found = quick_in(make_venv("torch", "onnx"), "--quick")
-    assert ran.status == 1
-    missing = checks_of(found, "extra convert")["missing"]
-    assert missing["found"] == "torch, onnx"
-    assert missing["remedy"] == "pip install torch==2.13.0 'onnx<2,>=1.20'"
-    assert checks_of(found, "extra train")["missing"]["remedy"] == "pip install torch==2.13.0"
-    main = job(found, "main job")
-    assert (main["can_run"], found["main_job_can_run"]) == (False, False)
-    assert main["text"] == "cannot run: extra convert missing (torch, onnx)"
-    assert checks_of(found, "extra convert")["ok"]["found"].count(",") == 7
-
-
-def test_what_only_training_needs_does_not_stop_the_main_job(
-    make_venv: Callable[..., Path],
-) -> None:
-    ran, found = quick_in(make_venv("matplotlib"), "--quick")
-    assert ran.status == 0
-    assert checks_of(found, "extra train")["missing"]["found"] == "matplotlib"
-
-
-@pytest.mark.slow
-def test_packages_that_cannot_be_imported_are_broken(make_venv: Callable[..., Path]) -> None:
-    """One raises, one crashes, one has an old version, one lacks its module."""
-    extras = [
-        p.split("=")[0].split("<")[0].split(">")[0]
-        for p in importlib.metadata.requires("edgesr") or []
-        if 'extra == "convert"' in p or 'extra == "train"' in p
-    ]
-    site = make_venv(*extras)
-    for name, code in (
-        ("onnx", "raise ImportError('libnothing.so: cannot open\\nmore')"),
-        ("psutil", "import os; print('chatter'); os.abort()"),
-        ("safetensors", ""),
-        ("sng4onnx", None),
-    ):
-        version = "0.1" if name == "safetensors" else importlib.metadata.version(name)
-        info = site / f"{name}-{version}.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        if code is not None:
-            (site / name).mkdir()
-            (site / name / "__init__.py").write_text(code)
-    ran, found = quick_in(site)
-    assert ran.status == 1
-    problems = {
-        p["name"]: p["problem"]
-        for p in found["packages"]
-        if p["state"] == "broken" and p["extra"] == "convert"
-    }
-    assert problems == {
-        "onnx": "ImportError: libnothing.so: cannot open",
-        "psutil": "crashed with SIGABRT",
-        "safetensors": "allowed >=0.4",
-        "sng4onnx": "has no module sng4onnx",
-    }
-    remedies = [c["remedy"] for c in found["checks"] if c["name"] == "extra convert"]
-    assert "pip install --force-reinstall 'onnx<2,>=1.20'" in remedies
-    assert check(found, "base")["state"] == "ok"
-
-
-def test_without_litert_the_runtime_is_missing(make_venv: Callable[..., Path]) -> None:
-    ran, found = quick_in(make_venv("ai-edge-litert"), "--quick", **_ANY_GPU)
-    assert ran.status == 1
-    runtime = check(found, "ai-edge-litert")
-    assert runtime["state"] == "missing"
-    assert runtime["remedy"] == "pip install 'ai-edge-litert>=2.3,<3'"
-    version = importlib.metadata.version("tensorflow")
-    assert f"tensorflow {version} can run files on the CPU" in runtime["found"]
-    assert check(found, "a run on the CPU")["state"] == "unchecked"
-    assert check(found, "GPU accelerator")["state"] in ("broken", "unchecked")
-
-
-@pytest.mark.parametrize("package", ["numpy", "flatbuffers", "platformdirs", "imagecodecs"])
-def test_a_base_package_that_is_missing_is_no_traceback(
-    make_venv: Callable[..., Path], package: str
-) -> None:
-    ran, found = quick_in(make_venv(package), "--quick", EDGESR_SHARED=None, **_ANY_GPU)
-    assert ran.status == 1
-    assert checks_of(found, "base")["missing"]["found"] == package
-
-
-def test_the_one_package_that_it_needs_itself_is_one_line(make_venv: Callable[..., Path]) -> None:
-    site = make_venv("packaging")
-    argv = [str(site.parent.parent.parent / "bin" / "python"), "-c", RUN, "doctor", "--quick"]
-    done = subprocess.run(argv, capture_output=True, text=True, cwd=site.parent)
-    Ran(done.returncode, done.stdout, done.stderr).fails_alone("pip install packaging")
-
-
-def test_an_edgesr_that_is_not_installed_is_said(make_venv: Callable[..., Path]) -> None:
-    site = make_venv("edgesr")
-    for name in ("edgesr", "converters", "android_bench"):
-        (site / name).symlink_to(_ROOT / name)
-    ran, found = quick_in(site, "--quick")
-    assert ran.status == 1
-    assert state(found, "edgesr") == ("broken", "pip install .")
 
 
 # The GPU
@@ -308,7 +128,7 @@ def test_a_damaged_driver_is_found_out_by_using_it(vulkan_driver: Driver, tmp_pa
 
 def test_a_damaged_loader_is_broken(tmp_path: Path) -> None:
     (tmp_path / "libvulkan.so.1").touch()
-    ran, found = quick(**_ANY_GPU, LD_LIBRARY_PATH=str(tmp_path))
+    ran, found = quick(**ANY_GPU, LD_LIBRARY_PATH=str(tmp_path))
     assert ran.status == 0
     loader = check(found, "Vulkan loader")
     assert loader["state"] == "broken"
@@ -433,7 +253,7 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
     for name in ("tmp", "home", "here"):
         (tmp_path / name).mkdir()
     folders = {"TMPDIR": str(tmp_path / "tmp"), "HOME": str(tmp_path / "home")}
-    env = environment(**folders, **_ANY_GPU, XDG_CACHE_HOME=None)
+    env = environment(**folders, **ANY_GPU, XDG_CACHE_HOME=None)
     ran = run_alone("doctor", "--quick", env=env, cwd=tmp_path / "here")
     assert ran.status == 0
     assert [str(path) for path in tmp_path.rglob("*") if path.is_file()] == []
