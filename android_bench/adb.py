@@ -23,6 +23,7 @@ from edgesr.download import file_sha256
 
 _LIMIT_S = 30.0  # of a command that only looks; the first one may have to start the server
 _BYTES_PER_S = 500_000  # the slowest transfer that is waited for
+_CONNECT_LIMIT_S = 15.0  # a peer that is silent keeps `adb connect` for 10 s
 _STOP_POLL_S = 0.1
 _STATE_POLL_S = 0.25
 
@@ -253,6 +254,12 @@ class Phone:
     def state(self) -> str:
         """Its state, e.g. `device` or `offline`; empty where adb does not list it."""
         return next((p.state for p in self.adb.devices() if p.serial == self.serial), "")
+
+    def connect_anew(self) -> None:
+        """Break the connection and make it again, as far as that is in adb's power."""
+        self.adb.call(["-s", self.serial, "reconnect"], _CONNECT_LIMIT_S)
+        if ":" in self.serial:  # adb forgets the address of a phone that it reached by network
+            self.adb.call(["connect", self.serial], _CONNECT_LIMIT_S)
 
     def wait_until_back(self, limit_s: float) -> bool:
         """Wait for a phone that went away; whether it came back."""

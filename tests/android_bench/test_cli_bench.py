@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -319,10 +320,25 @@ def test_a_run_that_hangs_is_ended_at_its_time_limit(adb_server: AdbServer, benc
 def test_a_phone_that_answers_nothing_any_more(adb_server: AdbServer, bench: Bench) -> None:
     with FakePhone({Fault.HUNG_ADBD}) as phone:
         adb_server.connect(phone)
-        ran = bench("--time-limit", 2)
-        ran.fails_alone("did not end", "within 2 s")
-        # Connected anew it answers; else the message says what is left and how to remove it.
-        assert is_clean(phone) or f"shell rm -rf {WORKSPACE}" in ran.err
+        bench("--time-limit", 2).fails_alone("did not end", "within 2 s")
+        assert is_clean(phone)  # it answers when it is connected anew
+
+
+@pytest.mark.slow
+def test_a_phone_that_is_gone_for_good(adb_server: AdbServer, bench: Bench) -> None:
+    """What cannot be removed is named, with the command that removes it later."""
+    with FakePhone({Fault.CLOSED_MID_RUN}) as phone:
+        adb_server.connect(phone)
+        threading.Thread(target=unplug_mid_run, args=(phone, adb_server), daemon=True).start()
+        words = ("broke while", f"adb -s {phone.serial} shell rm -rf {WORKSPACE}")
+        bench().fails_alone(*words)
+
+
+def unplug_mid_run(phone: FakePhone, adb_server: AdbServer) -> None:
+    while len(phone.runs) < 2:
+        time.sleep(0.005)
+    adb_server.disconnect_all()
+    phone.close()
 
 
 def test_opencl_that_is_not_there(adb_server: AdbServer, bench: Bench) -> None:
