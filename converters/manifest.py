@@ -1,9 +1,16 @@
 """The facts inside every `.tflite` that edgesr makes, and the manifest that lies beside it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from edgesr.errors import ModelFileError
 
@@ -34,6 +41,9 @@ class Facts(Record):
         value_range: Smallest and largest value of input and output; the output is not clipped.
         precision: Type of the stored weights.
         receptive_radius: Pixels by which tiles must overlap on each inner side.
+        size_multiple: What tiles must begin at multiples of, in the picture; 1 is not written.
+        whole_picture: Whether statistics over all pixels enter every pixel, so that tiles come near
+            the network's result on the whole picture and are not equal to it; only true is written.
         signature: Key of the signature.
         input_name: The signature's input.
         output_name: The signature's output.
@@ -55,6 +65,8 @@ class Facts(Record):
     value_range: tuple[float, float] = (0.0, 1.0)
     precision: Literal["fp16", "fp32"]
     receptive_radius: int = Field(ge=0)
+    size_multiple: int = Field(default=1, ge=1)
+    whole_picture: bool = False
     signature: str = "serving_default"
     input_name: str = "lr"
     output_name: str = "hr"
@@ -63,6 +75,16 @@ class Facts(Record):
     weights_licence: str
     passes: tuple[str, ...]
     tool_versions: dict[str, str]
+
+    @model_serializer(mode="wrap")
+    def _leave_out_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the fields that only some networks need: other files stay the same to the bit."""
+        written: dict[str, Any] = handler(self)
+        if self.size_multiple == 1:
+            del written["size_multiple"]
+        if not self.whole_picture:
+            del written["whole_picture"]
+        return written
 
 
 class InputParity(Record):

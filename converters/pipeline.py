@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from converters.manifest import FACTS_ENTRY, Facts, GpuRecord, Manifest, RangeRecord, manifest_path
 from converters.probes import Probe, Reference, calibration_probes, verification_probes
-from converters.spec import ConversionSpec, Precision, file_name
+from converters.spec import ConversionSpec, Precision, check_multiple, file_name
 from edgesr.checkpoints import LoadedCheckpoint, weights_sha256
 from edgesr.files import atomic_outputs, check_writable, temporary_file_errors
 from edgesr.progress import ProgressCallback, silent
@@ -88,7 +88,7 @@ def convert(
         ParityGateError: A file does not match, or the GPU does not take it; nothing is written.
         AcceleratorError: The GPU accelerator crashed, or ran out of memory or time.
         ConversionError: A stage cannot do its work.
-        SizeError: The size needs more memory than there is.
+        SizeError: The network does not take that size, or it needs more memory than there is.
         OutputError: A file cannot be written; none of them is.
     """
     from converters.gpu_gate import look_for_gpu
@@ -98,6 +98,7 @@ def convert(
     from converters.verify import torch_reference, verify
     from edgesr.reparam import fold
 
+    check_multiple(spec, checkpoint.spec)
     targets = [t for p in spec.precisions for t in (outputs[p], manifest_path(outputs[p]))]
     for target in targets:
         check_writable(target, overwrite=overwrite)
@@ -252,6 +253,8 @@ def _facts(
         width=spec.width,
         precision=precision.value,
         receptive_radius=checkpoint.spec.receptive_radius,
+        size_multiple=checkpoint.spec.size_multiple,
+        whole_picture=checkpoint.spec.whole_picture,
         weights_sha256=weights_sha256(checkpoint.net),
         weights_source=checkpoint.source,
         weights_licence=checkpoint.licence,

@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 
 from edgesr.errors import SizeError
+from edgesr.registry import ArchSpec
 
 DEFAULT_HEIGHT = 720
 DEFAULT_WIDTH = 480
@@ -56,6 +57,21 @@ def check_size(height: int, width: int) -> None:
                 f"got {name} {side}, allowed {MIN_SIDE} to {MAX_SIDE}; "
                 f"give --size HxW, e.g. {DEFAULT_HEIGHT}x{DEFAULT_WIDTH}"
             )
+
+
+def check_multiple(spec: ConversionSpec, arch: ArchSpec) -> None:
+    """Refuse a size that the network's head cannot halve as often as it does.
+
+    Raises:
+        SizeError: A side is no multiple of what the network needs.
+    """
+    multiple = arch.size_multiple
+    fitting = [side + -side % multiple for side in (spec.height, spec.width)]
+    if fitting != [spec.height, spec.width]:
+        raise SizeError(
+            f"got size {spec.height}x{spec.width} for {arch.name}, allowed multiples of "
+            f"{multiple}; give --size {fitting[0]}x{fitting[1]}"
+        )
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from converters.gpu_gate import FoundGpu
-from converters.manifest import GpuRecord, Manifest, manifest_path, read_manifest
-from converters.spec import ConversionSpec, Precision, file_name, parse_size
+from converters.manifest import Facts, GpuRecord, Manifest, manifest_path, read_manifest
+from converters.spec import ConversionSpec, Precision, check_multiple, file_name, parse_size
+from edgesr.bundled import shipped_folder
 from edgesr.errors import ModelFileError, SizeError
+from edgesr.registry import find_spec
 from edgesr.runtime import Backend
 
 
@@ -40,6 +42,26 @@ def test_a_side_out_of_bounds_is_refused(text: str) -> None:
 def test_a_spec_refuses_what_the_parser_refuses() -> None:
     with pytest.raises(SizeError):
         ConversionSpec(height=0)
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "advice"),
+    [
+        ("imdn-rtc", (721, 483), None),
+        ("imdn-rte", (722, 480), None),
+        ("imdn-rte", (721, 480), "allowed multiples of 2; give --size 722x480"),
+        ("imdn-as", (720, 478), "allowed multiples of 4; give --size 720x480"),
+    ],
+    ids=["any", "even", "odd", "half"],
+)
+def test_a_network_that_halves_takes_multiples(
+    model: str, size: tuple[int, int], advice: str | None
+) -> None:
+    spec, arch = ConversionSpec(*size), find_spec(model)
+    if advice is None:
+        return check_multiple(spec, arch)
+    with pytest.raises(SizeError, match=rf"got size {size[0]}x{size[1]} for {model}, {advice}$"):
+        check_multiple(spec, arch)
 
 
 def test_file_names_follow_the_grammar() -> None:
@@ -80,6 +102,24 @@ def test_a_manifest_survives_the_way_to_disk_and_back(tmp_path: Path) -> None:
     path.write_text(manifest.to_json())
     assert path.name == "a.json"
     assert read_manifest(path) == manifest
+
+
+def test_facts_that_only_some_networks_need_are_not_written_for_others() -> None:
+    facts = Manifest.model_validate(_manifest()).facts
+    assert not {"size_multiple", "whole_picture"} & json.loads(facts.model_dump_json()).keys()
+    special = facts.model_copy(update={"size_multiple": 4, "whole_picture": True})
+    written = json.loads(special.model_dump_json())
+    assert (written["size_multiple"], written["whole_picture"]) == (4, True)
+    assert Facts.model_validate(written) == special
+
+
+def test_shipped_manifests_are_written_as_they_lie_there() -> None:
+    folder = shipped_folder()
+    assert folder is not None
+    manifests = sorted(folder.glob("imdn-rtc*.json"))
+    assert manifests
+    for path in manifests:
+        assert read_manifest(path).to_json() == path.read_text()
 
 
 @pytest.mark.parametrize(
