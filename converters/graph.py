@@ -77,6 +77,34 @@ class Graph:
         self._next_name = 0
         self._drop_identities()
 
+    @property
+    def opset(self) -> int:
+        """Version of ONNX's standard operators that the graph is written in."""
+        return max(o.version for o in self._model.opset_import if o.domain in _DOMAINS)
+
+    def model_of(self, nodes: Sequence[Node], source: str, result: str) -> onnx.ModelProto:
+        """Some of the operators as a model of their own, of float32 numbers.
+
+        Args:
+            nodes: The operators, in order; besides constants they read `source` alone.
+            source: The tensor that is fed.
+            result: The tensor that is handed out.
+        """
+        used = {name for node in nodes for name in node.inputs if name in self.weights}
+        ends = [
+            helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, self.shape(name))
+            for name in (source, result)
+        ]
+        graph = helper.make_graph(
+            [helper.make_node(n.op, n.inputs, n.outputs, **n.attributes) for n in nodes],
+            "part",
+            ends[:1],
+            ends[1:],
+            [numpy_helper.from_array(self.weights[name], name) for name in sorted(used)],
+        )
+        opset = helper.make_opsetid("", self.opset)
+        return helper.make_model(graph, opset_imports=[opset], ir_version=self._model.ir_version)
+
     def _drop_identities(self) -> None:
         """Exporters leave Identity behind, which would stand between operators of one pattern."""
         for node in [n for n in self.nodes if n.op == "Identity"]:

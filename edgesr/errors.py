@@ -20,6 +20,10 @@ class UnsupportedCheckpointError(CheckpointError):
     """A readable checkpoint belongs to no registered architecture (or not to the one asked for)."""
 
 
+class OnnxFileError(EdgeSRError):
+    """A file is no ONNX, or its network is of a kind that cannot be converted."""
+
+
 class DownloadError(EdgeSRError):
     """A published file cannot be fetched, or what came is not what its sha256 says."""
 

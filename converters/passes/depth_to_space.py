@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 
 from converters.graph import Graph, Node, Weight
-from converters.passes.convolution import need_conv, set_conv
+from converters.passes.convolution import Conv, need_conv, set_conv
 from edgesr.errors import ConversionError
 
 NAME = "depth_to_space"
@@ -32,7 +32,7 @@ def depth_to_space(model: onnx.ModelProto) -> onnx.ModelProto:
         if node.op == "DepthToSpace" and node.attributes.get("mode", b"DCR") == b"CRD":
             block = int(node.attributes["blocksize"])
             order = crd_to_dcr(graph.shape(node.inputs[0])[1], block)
-            _permute(graph, node.inputs[0], node, order)
+            permute_channels(graph, node.inputs[0], node, order)
             node.attributes["mode"] = b"DCR"
     return graph.to_model()
 
@@ -42,8 +42,25 @@ def crd_to_dcr(channels: int, block: int) -> Weight:
     return np.arange(channels).reshape(channels // block**2, block**2).T.reshape(-1)
 
 
-def _permute(graph: Graph, tensor: str, reader: Node, order: Weight) -> None:
-    """Permute the channels of `tensor`, which only `reader` may read, at their source."""
+def permute_channels(graph: Graph, tensor: str, reader: Node, order: Weight) -> None:
+    """Permute the channels of `tensor`, which only `reader` may read, at their source.
+
+    Args:
+        graph: The graph; untouched where the permutation is refused.
+        tensor: Its name.
+        reader: The operator that wants the permutation.
+        order: For each channel the one that it is to hold.
+
+    Raises:
+        ConversionError: The permutation cannot be carried back to convolutions that serve nothing
+            else.
+    """
+    for conv in _sources(graph, tensor, reader):
+        set_conv(graph, conv, conv.kernel[order], conv.bias[order])
+
+
+def _sources(graph: Graph, tensor: str, reader: Node) -> list[Conv]:
+    """The convolutions whose sum, through operators that treat channels alike, is `tensor`."""
     if graph.only_consumer(tensor) is not reader:
         raise ConversionError(
             f"the input of {reader.op} is read by other operators too, so its channels cannot be "
@@ -51,15 +68,13 @@ def _permute(graph: Graph, tensor: str, reader: Node, order: Weight) -> None:
         )
     producer = graph.producer(tensor)
     if producer is not None and producer.op in _CHANNELWISE:
-        _permute(graph, producer.inputs[0], producer, order)
-    elif producer is not None and producer.op == "Add" and _same_shapes(graph, producer):
-        for name in producer.inputs:
-            _permute(graph, name, producer, order)
-    else:
-        conv = need_conv(graph, producer, "PixelShuffle needs a convolution before it")
-        if conv.group != 1:
-            raise ConversionError("PixelShuffle behind a grouped convolution is not supported")
-        set_conv(graph, conv, conv.kernel[order], conv.bias[order])
+        return _sources(graph, producer.inputs[0], producer)
+    if producer is not None and producer.op == "Add" and _same_shapes(graph, producer):
+        return [conv for name in producer.inputs for conv in _sources(graph, name, producer)]
+    conv = need_conv(graph, producer, "PixelShuffle needs a convolution before it")
+    if conv.group != 1:
+        raise ConversionError("PixelShuffle behind a grouped convolution is not supported")
+    return [conv]
 
 
 def _same_shapes(graph: Graph, add: Node) -> bool:
