@@ -32,7 +32,7 @@ from PIL import Image
 
 from edgesr.batch import Done, Job, ReadAhead, Settings, upscale_files
 from edgesr.images import encode_picture, read_picture
-from edgesr.overlap import choose_overlap, stated_radius
+from edgesr.overlap import choose_overlap, stated_facts
 from edgesr.runtime import open_model
 from edgesr.testcard import draw_test_card
 from edgesr.tiling import cover
@@ -123,7 +123,7 @@ def _run(words: list[str]) -> tuple[float, str]:
 def _stages(model_file: Path, picture: Path, target: Path, threads: int) -> dict[str, float]:
     """Where the time goes, within one warm process; the best of three."""
     runner = open_model(model_file, threads=threads)
-    upscaler = Upscaler(runner, choose_overlap(stated_radius(model_file), None, runner.shape)[0])
+    upscaler = Upscaler(runner, choose_overlap(stated_facts(model_file), None, runner.shape)[0])
     decoded = read_picture(picture)
     result = upscaler.upscale(decoded)
     job, settings = Job(picture, target), Settings(overwrite=True, threads=threads)
@@ -149,9 +149,9 @@ def _best_ms(work: Callable[[], object]) -> float:
 
 def _count_tiles(model_file: Path, picture: Path) -> int:
     shape = open_model(model_file, threads=1).shape
-    radius = choose_overlap(stated_radius(model_file), None, shape)[0]
+    overlap = choose_overlap(stated_facts(model_file), None, shape)[0]
     with Image.open(picture) as image:
-        return len(cover(image.height, image.width, shape, radius))
+        return len(cover(image.height, image.width, shape, overlap))
 
 
 def _write_picture(folder: Path, height: int, width: int, suffix: str) -> Path:

@@ -13,7 +13,7 @@ import numpy as np
 from edgesr.images import Picture
 from edgesr.imresize import imresize
 from edgesr.metrics import Uint8Array, psnr_y, ssim_y
-from edgesr.overlap import choose_overlap, stated_radius
+from edgesr.overlap import choose_overlap, stated_facts
 from edgesr.runtime import open_model
 from edgesr.train.pictures import Pair, validation_pairs
 from edgesr.upscale import Upscaler
@@ -122,7 +122,7 @@ def by_file(path: Path, threads: int | None = None) -> Upscale:
         ModelFileError: The file is unreadable, or not a super-resolution model.
     """
     runner = open_model(path, threads=threads)
-    overlap, _ = choose_overlap(stated_radius(path), None, runner.shape)
+    overlap, _ = choose_overlap(stated_facts(path), None, runner.shape)
     upscaler = Upscaler(runner, overlap)
 
     def upscale(lr_hwc_u8: Uint8Array) -> Uint8Array:

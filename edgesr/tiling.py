@@ -12,6 +12,16 @@ picture alone: it pads with zeros. So such a picture is run twice along the axis
 start and once at its end, and each half is taken from the run in which it is next to a true border.
 Only where the picture is smaller than twice the radius does the reflection show; it is then
 continued at its bottom and right end (repeatedly where it is tiny), and the result is cropped.
+
+A network whose head halves the resolution takes sizes that are multiples, and treats the rows
+between two multiples unlike each other. Its tiles begin at multiples of the picture's rows and
+columns. A picture whose size is none counts as one of the next larger size, continued by reflection
+at its bottom and right end; the result is cropped. Feeding the network that larger picture whole
+gives the same.
+
+A network that draws statistics from all pixels gives a tile with those of the tile. Nothing makes
+such tiles equal to the whole picture; where two of them meet, the result goes over from one into
+the other, over `blend` pixels in which both are as right as they get.
 """
 
 from dataclasses import dataclass
@@ -27,6 +37,21 @@ _T = TypeVar("_T", bound=np.generic)
 
 
 @dataclass(frozen=True)
+class Overlap:
+    """How the tiles of a network must lie.
+
+    Attributes:
+        radius: Pixels next to a tile's inner border whose result is not to be used.
+        multiple: What tiles begin at multiples of, in pixels of the picture.
+        blend: Pixels over which one tile goes over into the next; less where tiles are too small.
+    """
+
+    radius: int
+    multiple: int = 1
+    blend: int = 0
+
+
+@dataclass(frozen=True)
 class Span:
     """One tile along one axis, in pixels of the picture.
 
@@ -34,11 +59,15 @@ class Span:
         start: First pixel that the tile reads; negative where the picture is continued before it.
         keep_start: First pixel whose result is taken from this tile.
         keep_stop: One past the last such pixel.
+        fade_in: How many of the first such pixels the tile before gives too.
+        fade_out: How many of the last such pixels the tile behind gives too.
     """
 
     start: int
     keep_start: int
     keep_stop: int
+    fade_in: int = 0
+    fade_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,51 +78,82 @@ class Tile:
     columns: Span
 
 
-def cover_axis(length: int, tile: int, radius: int) -> list[Span]:
+def cover_axis(length: int, tile: int, overlap: Overlap) -> list[Span]:
     """Cover one axis with as few tiles as possible.
 
     Args:
         length: Pixels of the picture along the axis.
         tile: Pixels of the network's input along the axis.
-        radius: Pixels next to a tile's inner border whose result is not to be used.
+        overlap: How the tiles must lie.
 
     Returns:
-        The tiles in order. Their kept parts follow on one another from 0 to `length`. A tile
-        reaches past an end only where the picture is shorter than one tile.
+        The tiles in order. Their kept parts follow on one another from 0 to `length`, or overlap by
+        what is blended; no pixel is kept of more than two. A tile reaches past an end where the
+        picture is shorter than one tile, or its length is no multiple.
 
     Raises:
-        SizeError: The picture is longer than a tile and the tile too short to keep any pixel.
+        SizeError: The picture is longer than a tile and the tile too short to keep any pixel, or
+            the tile's length is no multiple.
     """
-    if length <= tile:
-        if length == tile or length < 2 * radius or radius == 0:
+    radius, multiple = overlap.radius, overlap.multiple
+    if tile % multiple:
+        raise SizeError(
+            f"got tiles of {tile} pixels, allowed multiples of {multiple} for this network; "
+            "convert it again"
+        )
+    fed = next_multiple(length, multiple)
+    if fed <= tile:
+        if fed == tile or length < 2 * radius or radius == 0:
             return [Span(0, 0, length)]
-        middle = length // 2
-        return [Span(0, 0, middle), Span(length - tile, middle, length)]
-    step = tile - 2 * radius
+        blend = min(overlap.blend, length - 2 * radius)
+        meet = length // 2 - blend // 2
+        return _linked([0, fed - tile], [meet + blend, length], blend)
+    blend = min(overlap.blend, max(0, (tile - 2 * radius - multiple + 1) // 2))
+    step = (tile - 2 * radius - blend) // multiple * multiple
     if step < 1:
         raise SizeError(
             f"tiles of {tile} pixels with an overlap of {radius} on each side leave none, allowed "
-            f"at least {2 * radius + 1} for a picture of {length}; convert for a larger --size"
+            f"at least {next_multiple(2 * radius + multiple, multiple)} for a picture of {length}; "
+            "convert for a larger --size"
         )
-    starts = [*range(0, length - tile, step), length - tile]
-    ends = [*(start + tile - radius for start in starts[:-1]), length]
-    return [Span(s, k, e) for s, k, e in zip(starts, [0, *ends], ends, strict=False)]
+    starts = [*range(0, fed - tile, step), fed - tile]
+    return _linked(starts, [*(start + tile - radius for start in starts[:-1]), length], blend)
 
 
-def cover(height: int, width: int, shape: ModelShape, radius: int) -> list[Tile]:
+def next_multiple(length: int, multiple: int) -> int:
+    """The smallest multiple that is not below a length."""
+    return length + -length % multiple
+
+
+def _linked(starts: list[int], stops: list[int], blend: int) -> list[Span]:
+    """Tiles of which each takes over from the one before within its last `blend` kept pixels."""
+    last = len(starts) - 1
+    return [
+        Span(
+            start,
+            stops[index - 1] - blend if index else 0,
+            stop,
+            blend if index else 0,
+            blend if index < last else 0,
+        )
+        for index, (start, stop) in enumerate(zip(starts, stops, strict=True))
+    ]
+
+
+def cover(height: int, width: int, shape: ModelShape, overlap: Overlap) -> list[Tile]:
     """Cover a picture with tiles, row by row.
 
     Args:
         height: Rows of the picture.
         width: Columns of the picture.
         shape: Sizes of the network's input.
-        radius: The network's receptive radius in pixels of its input.
+        overlap: How the tiles must lie.
 
     Raises:
-        SizeError: A tile is too small for the radius.
+        SizeError: A tile is too small for the network's reach, or no multiple of what it needs.
     """
-    rows = cover_axis(height, shape.height, radius)
-    columns = cover_axis(width, shape.width, radius)
+    rows = cover_axis(height, shape.height, overlap)
+    columns = cover_axis(width, shape.width, overlap)
     return [Tile(row, column) for row in rows for column in columns]
 
 
@@ -114,15 +174,16 @@ def reflect_indices(length: int, start: int, size: int) -> NDArray[np.intp]:
 
 def read_tile(picture_hwc: NDArray[_T], tile: Tile, shape: ModelShape) -> NDArray[_T]:
     """Cut a tile out of a picture; a view where the picture is large enough."""
-    height, width = picture_hwc.shape[:2]
-    rows, columns = tile.rows.start, tile.columns.start
-    if height < shape.height:
-        cut = picture_hwc[reflect_indices(height, rows, shape.height)]
-    else:
-        cut = picture_hwc[rows : rows + shape.height]
-    if width < shape.width:
-        return cut[:, reflect_indices(width, columns, shape.width)]
-    return cut[:, columns : columns + shape.width]
+    rows = _read_axis(picture_hwc, tile.rows.start, shape.height)
+    columns = _read_axis(rows.swapaxes(0, 1), tile.columns.start, shape.width)
+    return columns.swapaxes(0, 1)
+
+
+def _read_axis(picture: NDArray[_T], start: int, size: int) -> NDArray[_T]:
+    """Pixels of the first axis; a view where there are as many."""
+    if start < 0 or start + size > len(picture):
+        return picture[reflect_indices(len(picture), start, size)]
+    return picture[start : start + size]
 
 
 def kept_slices(tile: Tile, scale: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
@@ -137,3 +198,45 @@ def kept_slices(tile: Tile, scale: int) -> tuple[tuple[slice, slice], tuple[slic
     ]
     whole = [slice(scale * s.keep_start, scale * s.keep_stop) for s in spans]
     return (within[0], within[1]), (whole[0], whole[1])
+
+
+def fresh_share(tile: Tile, scale: int) -> NDArray[np.float32] | None:
+    """How much a tile changes what the tiles before it have left, where their kept parts overlap.
+
+    Along an axis the weights of two tiles add up to 1 and change linearly; a pixel's weight in a
+    tile is the product along both. Tiles come row by row, and each moves the weighted mean of those
+    before it towards itself by its own weight over the sum of the weights so far. So a value that
+    all tiles agree on stays as it is, whatever the type that it is stored in.
+
+    Args:
+        tile: One of what `cover` returns, in its order.
+        scale: Rows of the result per row of the picture.
+
+    Returns:
+        Rows x columns of the kept part of the result, above 0 and up to 1; None where the tile
+        takes over all of it.
+    """
+    if not tile.rows.fade_in and not tile.columns.fade_in:
+        return None
+    rows_before, rows = (weights[:, None] for weights in _weights(tile.rows, scale))
+    columns_before, columns = _weights(tile.columns, scale)
+    own = rows * columns
+    return (own / (rows_before + rows * columns_before + own)).astype(np.float32)
+
+
+def _weights(span: Span, scale: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Along the kept part of a tile's result: the weight of the tile before it, and its own."""
+    own = np.ones(scale * (span.keep_stop - span.keep_start), np.float32)
+    before = np.zeros_like(own)
+    fade_in, fade_out = scale * span.fade_in, scale * span.fade_out
+    if fade_in:
+        own[:fade_in] = _ramp(fade_in)
+        before[:fade_in] = 1 - own[:fade_in]
+    if fade_out:
+        own[-fade_out:] = 1 - _ramp(fade_out)
+    return before, own
+
+
+def _ramp(count: int) -> NDArray[np.float32]:
+    """From just above 0 to just below 1."""
+    return (np.arange(count, dtype=np.float32) + np.float32(0.5)) / np.float32(count)

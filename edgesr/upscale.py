@@ -26,7 +26,15 @@ from edgesr.errors import PictureError
 from edgesr.images import Picture, Pixels
 from edgesr.progress import ProgressCallback, silent
 from edgesr.runtime import Float32Array, ModelShape, Runner
-from edgesr.tiling import Tile, cover, kept_slices, read_tile
+from edgesr.tiling import (
+    Overlap,
+    Tile,
+    cover,
+    fresh_share,
+    kept_slices,
+    next_multiple,
+    read_tile,
+)
 
 # Results are rounded in blocks of this many values, which stay in a core's cache.
 _BLOCK_VALUES = 1 << 18
@@ -41,15 +49,15 @@ _REMEDY = "try --backend cpu, or convert the model again with --fp32"
 class Upscaler:
     """Upscales pictures through one loaded network. Not to be shared between threads."""
 
-    def __init__(self, runner: Runner, radius: int) -> None:
+    def __init__(self, runner: Runner, overlap: Overlap) -> None:
         """Take a network.
 
         Args:
             runner: The loaded network.
-            radius: Its receptive radius in input pixels: how far tiles must overlap on each side.
+            overlap: How its tiles must lie.
         """
         self._runner = runner
-        self._radius = radius
+        self._overlap = overlap
         shape = runner.shape
         width = shape.scale * shape.width
         self._input: Float32Array = np.empty((1, shape.height, shape.width, 3), np.float32)
@@ -66,8 +74,17 @@ class Upscaler:
         Raises:
             SizeError: The network's input is too small for its receptive radius.
         """
-        tiles = cover(picture.height, picture.width, self.shape, self._radius)
+        tiles = cover(picture.height, picture.width, self.shape, self._overlap)
         return len(tiles) * len(_planes(picture))
+
+    def is_one_tile(self, picture: Picture) -> bool:
+        """Whether the network sees all of a picture at once, and nothing else.
+
+        Up to the rows and columns that complete a multiple, where it needs one.
+        """
+        size, shape = (picture.height, picture.width), self.shape
+        fed = tuple(next_multiple(side, self._overlap.multiple) for side in size)
+        return fed == (shape.height, shape.width)
 
     def upscale(self, picture: Picture, progress: ProgressCallback = silent) -> Picture:
         """Upscale a picture; bit depth, kind of channels and metadata stay.
@@ -80,7 +97,7 @@ class Upscaler:
             SizeError: The network's input is too small for its receptive radius.
             PictureError: The result cannot be right, or does not fit into memory.
         """
-        tiles = cover(picture.height, picture.width, self.shape, self._radius)
+        tiles = cover(picture.height, picture.width, self.shape, self._overlap)
         planes = _planes(picture)
         pixels = picture.pixels_hwc
         result = self._allocate(pixels)
@@ -132,14 +149,17 @@ class Upscaler:
         before = kept_slices(tile, 1)[0]
         # The runtime's own memory: no reference to it may be left at the next run.
         kept = self._runner.run(self._input)[0][within]
+        share = fresh_share(tile, self.shape.scale)
         target = result_hwc[whole]
         peak = float(np.iinfo(target.dtype).max)
         total = 0.0
         for top in range(0, len(kept), len(self._block)):
-            rows = kept[top : top + len(self._block)]
+            part = slice(top, top + len(self._block))
+            rows = kept[part]
             _check_values(rows)
             block = self._block[: len(rows), : rows.shape[1]]
-            total += _round(rows, target[top : top + len(rows)], block, peak)
+            blend = None if share is None else share[part, :, None]
+            total += _round(rows, target[part], block, peak, blend)
         scale_squared = self.shape.scale**2
         return tile, float(self._input[0][before].sum()), total / scale_squared
 
@@ -238,14 +258,22 @@ def _check_values(result: Float32Array) -> None:
     )
 
 
-def _round(values: Float32Array, target: Pixels, block: Float32Array, peak: float) -> float:
-    """Clip to [0, 1], scale to [0, peak], round to the nearest and store.
+def _round(
+    values: Float32Array,
+    target: Pixels,
+    block: Float32Array,
+    peak: float,
+    share: Float32Array | None,
+) -> float:
+    """Clip to [0, 1], scale to [0, peak], blend, round to the nearest and store.
 
     Args:
         values: Rows x columns x 3.
         target: Rows x columns x 1 or 3; a single channel takes the mean.
         block: Scratch space, shaped as `values`.
         peak: Largest value of the target's type.
+        share: Rows x columns x 1: how far to go from what is stored to these values; None where
+            they replace it.
 
     Returns:
         The sum of all values over 3 channels, as clipped, of white 1.
@@ -259,6 +287,11 @@ def _round(values: Float32Array, target: Pixels, block: Float32Array, peak: floa
         block = mean
     np.clip(block, 0, peak, out=block)
     total = float(block.sum(dtype=np.float32))
+    if share is not None:
+        stored = target.astype(np.float32)
+        block -= stored
+        block *= share
+        block += stored
     block += np.float32(0.5)
     np.copyto(target, block, casting="unsafe")
     return total * (3 / target.shape[2]) / peak

@@ -131,7 +131,7 @@ def _run(
     """Upscale all pictures; fill `results` one by one, so that an interruption loses none."""
     from edgesr.batch import ReadAhead, find_pictures, output_folder, plan, upscale_files
     from edgesr.cli.progress_bar import progress_bar, say
-    from edgesr.overlap import choose_overlap, stated_radius
+    from edgesr.overlap import choose_overlap, stated_facts
     from edgesr.runtime import open_model
     from edgesr.upscale import Upscaler
 
@@ -139,12 +139,12 @@ def _run(
     _show_skipped(sources.skipped)
     with progress_bar() as progress, ReadAhead(sources.pictures, settings.max_pixels) as ahead:
         runner = open_model(model_path, backend, threads=settings.threads)
-        radius, warning = choose_overlap(stated_radius(model_path), overlap, runner.shape)
+        lie, warning = choose_overlap(stated_facts(model_path), overlap, runner.shape)
         if warning:
             say(f"edgesr: note: {warning}")
         jobs, folder = plan(sources, output, runner.shape.scale)
         with output_folder(folder):
-            upscaler = Upscaler(runner, radius)
+            upscaler = Upscaler(runner, lie)
             for result in upscale_files(jobs, ahead, upscaler, settings, progress):
                 results.append(result)
                 _show_trouble(result, alone=len(jobs) == 1)

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from edgesr.errors import PictureError, SizeError
 from edgesr.images import Picture
-from edgesr.overlap import choose_overlap, stated_radius
+from edgesr.overlap import StatedFacts, choose_overlap, stated_facts
 from edgesr.runtime import Float32Array, ModelShape, open_model
+from edgesr.tiling import Overlap
 from edgesr.upscale import Upscaler, fill_transparent
 from helpers.small_net import SmallNet
 
@@ -42,7 +43,7 @@ def test_equals_the_whole_picture_in_one_run(data: st.DataObject) -> None:
     side = st.integers(2 * net.radius + 1, 20)
     shape = ModelShape(data.draw(side, "tile rows"), data.draw(side, "tile columns"), net.scale)
     pixels = _noise(data.draw(st.integers(1, 50), "rows"), data.draw(st.integers(1, 50), "columns"))
-    upscaler = Upscaler(net.runner(shape.height, shape.width), net.radius)
+    upscaler = Upscaler(net.runner(shape.height, shape.width), Overlap(net.radius))
     got = upscaler.upscale(Picture(pixels)).pixels_hwc
     _assert_rounded(got, net.expected(pixels, shape))
 
@@ -50,7 +51,7 @@ def test_equals_the_whole_picture_in_one_run(data: st.DataObject) -> None:
 def test_16_bits_stay_16_bits() -> None:
     net = SmallNet()
     pixels = _noise(23, 31, dtype=np.uint16)
-    got = Upscaler(net.runner(12, 16), net.radius).upscale(Picture(pixels)).pixels_hwc
+    got = Upscaler(net.runner(12, 16), Overlap(net.radius)).upscale(Picture(pixels)).pixels_hwc
     assert got.dtype == np.uint16
     _assert_rounded(got, net.expected(pixels, ModelShape(12, 16, 2)))
 
@@ -59,7 +60,7 @@ def test_16_bits_stay_16_bits() -> None:
 def test_grey_is_the_mean_of_what_three_equal_channels_give(dtype: type) -> None:
     net = SmallNet(3)
     grey = _noise(15, 9, 1, dtype)
-    got = Upscaler(net.runner(10, 10), net.radius).upscale(Picture(grey)).pixels_hwc
+    got = Upscaler(net.runner(10, 10), Overlap(net.radius)).upscale(Picture(grey)).pixels_hwc
     assert got.shape == (45, 27, 1)
     exact = net.expected(np.repeat(grey, 3, axis=2), ModelShape(10, 10, 3))
     _assert_rounded(got, exact.mean(axis=2, keepdims=True))
@@ -69,7 +70,7 @@ def test_alpha_goes_through_the_network_as_grey() -> None:
     net, shape = SmallNet(), ModelShape(12, 12, 2)
     pixels = _noise(20, 14, 4)
     pixels[..., 3] |= 1  # nothing is fully transparent: no colour is filled
-    got = Upscaler(net.runner(12, 12), net.radius).upscale(Picture(pixels)).pixels_hwc
+    got = Upscaler(net.runner(12, 12), Overlap(net.radius)).upscale(Picture(pixels)).pixels_hwc
     _assert_rounded(got[..., :3], net.expected(pixels[..., :3], shape))
     alpha = net.expected(np.repeat(pixels[..., 3:], 3, axis=2), shape)
     _assert_rounded(got[..., 3:], alpha.mean(axis=2, keepdims=True))
@@ -81,7 +82,7 @@ def test_constant_alpha_stays_and_costs_no_run(value: int) -> None:
     pixels = _noise(8, 8, 4)
     pixels[..., 3] = value
     runner = net.runner(8, 8)
-    got = Upscaler(runner, net.radius).upscale(Picture(pixels)).pixels_hwc
+    got = Upscaler(runner, Overlap(net.radius)).upscale(Picture(pixels)).pixels_hwc
     assert (got[..., 3] == value).all()
     assert runner.runs == 1
 
@@ -93,7 +94,7 @@ def test_colours_under_transparent_pixels_do_not_bleed() -> None:
     pixels = np.zeros((40, 40, 4), np.uint8)
     pixels[inside] = (200, 10, 30, 255)
     net = SmallNet(2, 3)
-    got = Upscaler(net.runner(40, 40), net.radius).upscale(Picture(pixels)).pixels_hwc
+    got = Upscaler(net.runner(40, 40), Overlap(net.radius)).upscale(Picture(pixels)).pixels_hwc
     visible = got[..., 3] > 0
     flat = np.full((40, 40, 3), (200, 10, 30), np.uint8)
     alone = net.expected(flat, ModelShape(40, 40, 2)).clip(0, 1) * 255
@@ -129,14 +130,14 @@ def test_filled_colours_lie_between_the_visible_ones(rows: int, columns: int, sh
 def test_metadata_stays() -> None:
     net = SmallNet()
     picture = Picture(_noise(5, 5), icc_profile=b"icc", exif=b"exif", notes=("a note",))
-    result = Upscaler(net.runner(8, 8), net.radius).upscale(picture)
+    result = Upscaler(net.runner(8, 8), Overlap(net.radius)).upscale(picture)
     assert (result.icc_profile, result.exif, result.notes) == (b"icc", b"exif", ("a note",))
 
 
 def test_progress_counts_the_tiles_of_colour_and_alpha() -> None:
     net = SmallNet()
     picture = Picture(_noise(20, 14, 4))
-    upscaler = Upscaler(net.runner(12, 12), net.radius)
+    upscaler = Upscaler(net.runner(12, 12), Overlap(net.radius))
     seen: list[tuple[str, int, int]] = []
     upscaler.upscale(picture, lambda *step: seen.append(step))
     total = upscaler.count_tiles(picture)
@@ -145,7 +146,7 @@ def test_progress_counts_the_tiles_of_colour_and_alpha() -> None:
 
 
 def test_a_network_too_small_for_its_reach_is_refused() -> None:
-    upscaler = Upscaler(SmallNet().runner(40, 40), 22)
+    upscaler = Upscaler(SmallNet().runner(40, 40), Overlap(22))
     assert upscaler.upscale(Picture(_noise(40, 9))).height == 80
     with pytest.raises(SizeError, match="allowed at least 45"):
         upscaler.upscale(Picture(_noise(41, 9)))
@@ -201,7 +202,7 @@ _SPOILT: dict[str, tuple[Callable[[Float32Array], None], str]] = {
 def test_a_spoilt_result_is_an_error(case: str, channels: int, dtype: type) -> None:
     spoil, message = _SPOILT[case]
     with pytest.raises(PictureError, match=message) as caught:
-        Upscaler(_Broken(spoil), 2).upscale(Picture(_noise(40, 40, channels, dtype)))
+        Upscaler(_Broken(spoil), Overlap(2)).upscale(Picture(_noise(40, 40, channels, dtype)))
     assert "\n" not in str(caught.value)
     assert "try --backend cpu" in str(caught.value)
 
@@ -215,13 +216,13 @@ def test_one_black_tile_among_good_ones_is_an_error() -> None:
             result[:] = 0
 
     with pytest.raises(PictureError, match="the tile at rows from 38, columns from 0 black"):
-        Upscaler(_Broken(spoil), 2).upscale(Picture(_noise(70, 70)))
+        Upscaler(_Broken(spoil), Overlap(2)).upscale(Picture(_noise(70, 70)))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 31), (31, 1)])
 def test_a_tiny_picture_turned_black_is_an_error(size: tuple[int, int]) -> None:
     with pytest.raises(PictureError, match="makes the picture black"):
-        Upscaler(_Broken(_times(0)), 2).upscale(Picture(np.full((*size, 3), 90, np.uint8)))
+        Upscaler(_Broken(_times(0)), Overlap(2)).upscale(Picture(np.full((*size, 3), 90, np.uint8)))
 
 
 def _night_sky() -> Pixels:
@@ -255,7 +256,9 @@ _HONEST: dict[str, Pixels] = {
 @pytest.mark.parametrize("case", list(_HONEST))
 def test_no_honest_picture_raises_the_alarm(case: str, detail: float) -> None:
     net = SmallNet(2, 2, detail)
-    result = Upscaler(net.runner(40, 40), 2).upscale(Picture(_HONEST[case].astype(np.uint8)))
+    result = Upscaler(net.runner(40, 40), Overlap(2)).upscale(
+        Picture(_HONEST[case].astype(np.uint8))
+    )
     assert result.height == 2 * _HONEST[case].shape[0]
 
 
@@ -267,7 +270,7 @@ def test_the_undershoot_beside_an_edge_may_fill_a_sliver_with_black() -> None:
     def spoil(result: Float32Array) -> None:
         result[0, :, 78:] = 0
 
-    upscaler = Upscaler(_Broken(spoil), 2)
+    upscaler = Upscaler(_Broken(spoil), Overlap(2))
     assert upscaler.upscale(Picture(pixels)).pixels_hwc[:, 80:].max() < 100
 
 
@@ -279,10 +282,11 @@ def test_a_tflite_gives_what_its_network_gives(tmp_path: Path, size: tuple[int, 
     net, shape = SmallNet(2, 3), ModelShape(40, 50, 2)
     path = tmp_path / "small.tflite"
     path.write_bytes(net.tflite(shape.height, shape.width))
-    radius = stated_radius(path)
-    assert radius == 3
+    facts = stated_facts(path)
+    assert facts is not None
+    assert facts.receptive_radius == 3
     pixels = _noise(*size)
-    upscaler = Upscaler(open_model(path, threads=1), radius)
+    upscaler = Upscaler(open_model(path, threads=1), Overlap(facts.receptive_radius))
     got = upscaler.upscale(Picture(pixels)).pixels_hwc
     error = np.abs(got - net.expected(pixels, shape).clip(0, 1) * 255)
     assert error.max() < 0.51, f"off by {error.max():.3f} grey levels"
@@ -294,7 +298,7 @@ def test_a_tflite_gives_what_its_network_gives(tmp_path: Path, size: tuple[int, 
 def test_a_file_without_facts_states_nothing(tmp_path: Path) -> None:
     path = tmp_path / "foreign.tflite"
     path.write_bytes(SmallNet().tflite(8, 8, facts=False))
-    assert stated_radius(path) is None
+    assert stated_facts(path) is None
 
 
 _SHAPE = ModelShape(720, 480, 2)
@@ -316,7 +320,70 @@ _SHAPE = ModelShape(720, 480, 2)
 def test_overlap(
     stated: int | None, wanted: int | None, shape: ModelShape, pixels: int, warning: str | None
 ) -> None:
-    got, said = choose_overlap(stated, wanted, shape)
-    assert got == pixels
+    facts = None if stated is None else StatedFacts("small", 2, stated)
+    got, said = choose_overlap(facts, wanted, shape)
+    assert got == Overlap(pixels)
     assert (said is None) == (warning is None)
     assert warning is None or (said is not None and warning in said)
+
+
+def test_what_a_file_says_of_its_network_is_heeded(tmp_path: Path) -> None:
+    net = SmallNet(2, 1, halvings=1, whole_picture=True)
+    path = tmp_path / "strided.tflite"
+    path.write_bytes(net.tflite(16, 16))
+    facts = stated_facts(path)
+    assert facts == StatedFacts("small", 2, net.reach, 2, True, "0" * 64)
+    overlap, warning = choose_overlap(facts, None, ModelShape(16, 16, 2))
+    assert (overlap.radius, overlap.multiple, warning) == (net.reach, 2, None)
+    assert overlap.blend > 0
+
+
+@pytest.mark.parametrize(
+    ("halvings", "size"), [(1, (45, 33)), (1, (24, 40)), (1, (13, 64)), (2, (51, 50)), (2, (3, 90))]
+)
+def test_a_strided_tflite_gives_what_its_network_gives(
+    tmp_path: Path, halvings: int, size: tuple[int, int]
+) -> None:
+    net, shape = SmallNet(2, 1, halvings=halvings), ModelShape(24, 40, 2)
+    path = tmp_path / "strided.tflite"
+    path.write_bytes(net.tflite(shape.height, shape.width))
+    runner = open_model(path, threads=1)
+    pixels = _noise(*size)
+    upscaler = Upscaler(runner, choose_overlap(stated_facts(path), None, runner.shape)[0])
+    got = upscaler.upscale(Picture(pixels)).pixels_hwc
+    _assert_rounded(got, net.expected(pixels, shape))
+
+
+# Networks that look at the whole picture -----------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_tiles_agree_on_is_blended_to_the_same(channels: int, dtype: type) -> None:
+    net, shape = SmallNet(2, 2), ModelShape(24, 20, 2)
+    pixels = _noise(50, 61, channels, dtype)
+    results = [
+        Upscaler(net.runner(24, 20), Overlap(2, 1, blend)).upscale(Picture(pixels)).pixels_hwc
+        for blend in (0, 5)
+    ]
+    difference = np.abs(results[0].astype(int) - results[1].astype(int)).max()
+    # Where a value lies on a half, or 16 bits are finer than float32, tiles agree but for rounding.
+    assert difference <= (0 if dtype == np.uint8 else 1), difference
+    _assert_rounded(
+        results[1],
+        net.expected(np.repeat(pixels, 3 // channels, 2), shape).mean(axis=2, keepdims=True)
+        if channels == 1
+        else net.expected(pixels, shape),
+    )
+
+
+def test_a_picture_of_one_tile_is_exact_and_others_come_near() -> None:
+    net, shape = SmallNet(2, 2, whole_picture=True), ModelShape(24, 20, 2)
+    upscaler = Upscaler(net.runner(24, 20), Overlap(2, 1, 5))
+    one, many = Picture(_noise(24, 20) // 2), Picture(_noise(50, 61) // 2)
+    assert upscaler.is_one_tile(one)
+    _assert_rounded(upscaler.upscale(one).pixels_hwc, net.expected(one.pixels_hwc, shape))
+    assert not upscaler.is_one_tile(many)
+    exact = net.expected(many.pixels_hwc, shape).clip(0, 1) * 255
+    error = np.abs(upscaler.upscale(many).pixels_hwc - exact).max()
+    assert 1 < error < 20, f"off by {error:.2f} grey levels"

@@ -15,6 +15,7 @@ from helpers.tflite_builder import TfliteBuilder, conv_options, options
 
 _SLOPE = 0.05
 _HIDDEN = 6  # 3 channels carry the picture, 3 its detail
+_HEED = 0.3  # how strongly a network that looks at the whole picture heeds its mean
 
 
 @dataclass(frozen=True)
@@ -23,18 +24,34 @@ class SmallNet:
 
     Attributes:
         scale: Upscaling factor.
-        radius: Receptive radius: the number of convolutions, 1 or more.
+        radius: The number of convolutions behind the head, 1 or more; the receptive radius of a
+            network without a head.
         detail: How strong the random part is; 0 leaves nearest-neighbour upscaling.
+        halvings: Convolutions of the head; each halves the resolution, which comes back at the end.
+        whole_picture: Whether each channel's mean over all pixels enters every pixel.
     """
 
     scale: int = 2
     radius: int = 2
     detail: float = 0.05
+    halvings: int = 0
+    whole_picture: bool = False
+
+    @property
+    def multiple(self) -> int:
+        """What height and width must be multiples of."""
+        return 2**self.halvings
+
+    @property
+    def reach(self) -> int:
+        """The receptive radius, of the rest where it looks at the whole picture."""
+        return self.multiple * self.radius + 2 * (self.multiple - 1)
 
     def weights(self) -> list[NDArray[np.float64]]:
         """One array per convolution: rows x columns x channels in x channels out."""
         random = np.random.RandomState(7)
-        channels = [3, *[_HIDDEN] * (self.radius - 1), 3 * self.scale**2]
+        hidden = self.halvings + self.radius - 1
+        channels = [3, *[_HIDDEN] * hidden, 3 * (self.scale * self.multiple) ** 2]
         made: list[NDArray[np.float64]] = []
         for into, out in itertools.pairwise(channels):
             kernel = self.detail * random.standard_normal((3, 3, into, out))
@@ -44,25 +61,33 @@ class SmallNet:
         return made
 
     def apply(self, lr_hwc: NDArray[np.floating]) -> Float32Array:
-        """Upscale a whole picture of any size, computed in float64."""
+        """Upscale a whole picture of any size (that is a multiple), computed in float64."""
         values = np.asarray(lr_hwc, np.float64)
         for index, kernel in enumerate(self.weights()):
             if index:
                 values = np.where(values < 0, _SLOPE * values, values)
             values = _convolve(values, kernel)
+            if index < self.halvings:
+                values = values[::2, ::2]
+        if self.whole_picture:
+            values = values + _HEED * values * values.mean((0, 1))
         height, width, _ = values.shape
-        blocks = values.reshape(height, width, self.scale, self.scale, 3)
+        shuffle = self.scale * self.multiple
+        blocks = values.reshape(height, width, shuffle, shuffle, 3)
         whole = blocks.transpose(0, 2, 1, 3, 4)
-        return whole.reshape(self.scale * height, self.scale * width, 3).astype(np.float32)
+        return whole.reshape(shuffle * height, shuffle * width, 3).astype(np.float32)
 
     def expected(self, pixels_hwc: NDArray[np.generic], shape: ModelShape) -> Float32Array:
         """What upscaling RGB pixels must give, not rounded: the whole picture in one run.
 
-        A side shorter than twice the radius is continued by reflection, and cropped.
+        A side that is no multiple, or shorter than twice the reach, is continued by reflection, and
+        cropped.
         """
         height, width = pixels_hwc.shape[:2]
         sides = zip((height, width), (shape.height, shape.width), strict=True)
-        more = [(0, max(0, t - s) if s < 2 * self.radius else 0) for s, t in sides]
+        more = [
+            (0, (t - s if s < min(t, 2 * self.reach) else -s % self.multiple)) for s, t in sides
+        ]
         padded = np.pad(pixels_hwc, [*more, (0, 0)], mode="reflect")
         whole = self.apply(padded / np.iinfo(padded.dtype).max)
         return whole[: self.scale * height, : self.scale * width]
@@ -85,16 +110,34 @@ class SmallNet:
             out = kernel.shape[3]
             weight = made.constant(kernel.transpose(3, 0, 1, 2).astype(np.float32))
             bias = made.constant(np.zeros(out, np.float32))
+            stride = 2 if index < self.halvings else 1
+            if stride > 1:
+                current = _padded(made, current, height, width, kernel.shape[2])
+                height, width = height // 2, width // 2
             result = made.tensor([1, height, width, out])
-            made.operator("CONV_2D", [current, weight, bias], [result], conv_options())
+            settings = conv_options(stride, padding="VALID" if stride > 1 else "SAME")
+            made.operator("CONV_2D", [current, weight, bias], [result], settings)
             current = result
-        hr = made.tensor([1, self.scale * height, self.scale * width, 3], name="hr")
+        if self.whole_picture:
+            current = _heeding_the_mean(made, current, height, width)
+        shuffle = self.scale * self.multiple
+        hr = made.tensor([1, shuffle * height, shuffle * width, 3], name="hr")
         made.operator(
-            "DEPTH_TO_SPACE", [current], [hr], options("DepthToSpaceOptions", blockSize=self.scale)
+            "DEPTH_TO_SPACE", [current], [hr], options("DepthToSpaceOptions", blockSize=shuffle)
         )
         if facts:
-            made.metadata("EDGESR_FACTS", json.dumps({"receptive_radius": self.radius}).encode())
+            made.metadata("EDGESR_FACTS", json.dumps(self.facts()).encode())
         return made.finish([lr], [hr])
+
+    def facts(self) -> dict[str, object]:
+        """What of this network edgesr's converter would write into its file."""
+        facts: dict[str, object] = {"model": "small", "scale": self.scale}
+        facts |= {"receptive_radius": self.reach, "weights_sha256": "0" * 64}
+        if self.multiple > 1:
+            facts["size_multiple"] = self.multiple
+        if self.whole_picture:
+            facts["whole_picture"] = True
+        return facts
 
 
 class NumpyRunner:
@@ -124,3 +167,25 @@ def _convolve(values: NDArray[np.float64], kernel: NDArray[np.float64]) -> NDArr
         padded[y : y + height, x : x + width] @ kernel[y, x] for y in range(3) for x in range(3)
     ]
     return np.sum(taps, axis=0)
+
+
+def _padded(made: TfliteBuilder, source: int, height: int, width: int, channels: int) -> int:
+    """A pixel of zeros around: with strides, PyTorch's padding is not that of SAME."""
+    amounts = made.constant(np.array([[0, 0], [1, 1], [1, 1], [0, 0]], np.int32))
+    padded = made.tensor([1, height + 2, width + 2, channels])
+    made.operator("PAD", [source, amounts], [padded], options("PadOptions"))
+    return padded
+
+
+def _heeding_the_mean(made: TfliteBuilder, source: int, height: int, width: int) -> int:
+    """Each channel times one more than _HEED of its mean."""
+    shape = made.graph.tensors[source].shape
+    mean, weak = (made.tensor([1, 1, 1, shape[3]]) for _ in range(2))
+    heeded, total = (made.tensor([1, height, width, shape[3]]) for _ in range(2))
+    axes = made.constant(np.array([1, 2], np.int32))
+    made.operator("MEAN", [source, axes], [mean], options("ReducerOptions", keepDims=True))
+    gain = made.constant(np.array([_HEED], np.float32))
+    made.operator("MUL", [mean, gain], [weak], options("MulOptions"))
+    made.operator("MUL", [source, weak], [heeded], options("MulOptions"))
+    made.operator("ADD", [source, heeded], [total], options("AddOptions"))
+    return total

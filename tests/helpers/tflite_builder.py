@@ -137,10 +137,12 @@ def _pack(model: Any) -> bytes:
     return bytes(builder.Output())
 
 
-def conv_options(stride: int = 1, dilation: int = 1, activation: str = "NONE") -> Any:
-    """SAME padding."""
+def conv_options(
+    stride: int = 1, dilation: int = 1, activation: str = "NONE", padding: str = "SAME"
+) -> Any:
+    """A convolution's options; SAME padding unless another is named."""
     options: Any = schema.Conv2DOptionsT()
-    options.padding = schema.Padding.SAME
+    options.padding = getattr(schema.Padding, padding)
     options.strideH = options.strideW = stride
     options.dilationHFactor = options.dilationWFactor = dilation
     options.fusedActivationFunction = getattr(schema.ActivationFunctionType, activation)
