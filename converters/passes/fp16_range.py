@@ -5,9 +5,14 @@ and so are sums, concats and shuffles. If a convolution makes its output 2^-e ti
 operators behind it pass the factor on, and the next convolution takes it back in its weights. A
 power of two changes only exponents, so not even rounding differs while nothing over- or underflows.
 
+A square is homogeneous of degree 2 and a square root of degree 1/2: where a tensor is scaled by
+2^-e its square is by 2^-2e, so that a standard deviation comes out scaled as its tensor is.
+
 Where it may not go: the graph's input and output have a meaning; sigmoid, tanh and other curved
 operators are not homogeneous, so what they read and make keeps its scale; an Add ties its branches
 to one scale; a product is scaled through one factor where the other is pinned.
+
+What is averaged over a row or a column is kept below 64, so that a sum of 1000 terms fits too.
 
 FMEN-S with its published weights reaches 2.3e7 inside its attention branches, and its 3x3 kernels
 behind them go down to 1e-7: both ends of FP16 (65504 and 6e-8) are passed. Scaled, both fit.
@@ -16,6 +21,7 @@ behind them go down to 1e-7: both ends of FP16 (65504 and 6e-8) are passed. Scal
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import onnx
@@ -33,6 +39,8 @@ NAME = "fp16_range"
 _TARGET = 64.0
 # Tensors whose largest value lies in this band are left as they are.
 _COMFORTABLE = (2.0**-3, 2.0**9)
+# The upper end of that band for what is summed up over a row or a column.
+_AVERAGED = _TARGET
 _FP16_MAX = 65504.0
 # No intermediate may come nearer to FP16's end than this factor, scaled or not.
 _HEADROOM = 16.0
@@ -42,6 +50,7 @@ _TIED = {
     "Slice", "Reshape", "Transpose", "MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean",
     "Add", "Sub",
 }  # fmt: skip
+_AVERAGING = {"ReduceMean", "GlobalAveragePool"}
 
 
 @dataclass(frozen=True)
@@ -92,32 +101,49 @@ def fp16_range(
 
 
 class _Ties:
-    """Union-find over tensors that must share one scale; some are pinned to scale 1."""
+    """Union-find over tensors whose scales depend on each other; some are pinned to scale 1.
+
+    Each tensor's exponent is a fixed multiple (its degree) of that of its class.
+    """
 
     def __init__(self) -> None:
-        self._parent: dict[str, str] = {}
+        self._parent: dict[str, tuple[str, Fraction]] = {}
         self._pinned: set[str] = set()
 
-    def find(self, name: str) -> str:
-        parent = self._parent.setdefault(name, name)
+    def find(self, name: str) -> tuple[str, Fraction]:
+        """The class of a tensor, and the tensor's degree in it."""
+        parent, degree = self._parent.setdefault(name, (name, Fraction(1)))
         if parent == name:
-            return name
-        self._parent[name] = self.find(parent)
+            return name, degree
+        root, above = self.find(parent)
+        self._parent[name] = root, degree * above
         return self._parent[name]
 
-    def tie(self, names: Sequence[str]) -> None:
-        roots = [self.find(name) for name in names]
-        pinned = any(root in self._pinned for root in roots)
-        for root in roots[1:]:
-            self._parent[root] = roots[0]
-        if pinned:
-            self._pinned.add(roots[0])
+    def tie(self, names: Sequence[str], degrees: Sequence[int | Fraction] | None = None) -> None:
+        """Let the exponents of tensors be to each other as these degrees; all alike by default."""
+        (first, *others), (unit, *multiples) = names, degrees or [1] * len(names)
+        for name, multiple in zip(others, multiples, strict=True):
+            self._tie(first, name, Fraction(multiple) / unit)
+
+    def _tie(self, first: str, second: str, ratio: Fraction) -> None:
+        """Let the second's exponent be `ratio` times the first's."""
+        (root, degree), (other, other_degree) = self.find(first), self.find(second)
+        if root == other:
+            # Tied twice: where the two ways disagree, only scale 1 fits both.
+            if other_degree != degree * ratio:
+                self._pinned.add(root)
+            return
+        self._parent[other] = root, degree * ratio / other_degree
+        if other in self._pinned:
+            self._pinned.add(root)
 
     def pin(self, names: Sequence[str]) -> None:
-        self._pinned.update(self.find(name) for name in names)
+        """Let tensors keep their scale."""
+        self._pinned.update(self.find(name)[0] for name in names)
 
     def is_pinned(self, name: str) -> bool:
-        return self.find(name) in self._pinned
+        """Whether a tensor must keep its scale."""
+        return self.find(name)[0] in self._pinned
 
 
 def _ties(graph: Graph) -> _Ties:
@@ -128,7 +154,9 @@ def _ties(graph: Graph) -> _Ties:
         tensors = _tensors(graph, node)
         if read_conv(graph, node) is not None:
             continue
-        if node.op in _TIED and not _adds_constant(graph, node):
+        if (power := _power(graph, node)) is not None:
+            ties.tie([node.inputs[0], node.output], [1, power])
+        elif node.op in _TIED and not _adds_constant(graph, node):
             ties.tie(tensors)
         elif node.op == "Mul" and len(tensors) == 3:
             products.append(node)
@@ -139,6 +167,18 @@ def _ties(graph: Graph) -> _Ties:
     return ties
 
 
+def _power(graph: Graph, node: Node) -> Fraction | None:
+    """The degree of a square or a square root; None for anything else."""
+    if node.op == "Sqrt":
+        return Fraction(1, 2)
+    if node.op == "Mul" and node.inputs[0] == node.inputs[1]:
+        return Fraction(2)
+    if node.op == "Pow" and (exponent := graph.weights.get(node.inputs[1])) is not None:
+        power = Fraction(float(exponent.reshape(-1)[0])) if exponent.size == 1 else None
+        return power if power in {Fraction(2), Fraction(1, 2)} else None
+    return None
+
+
 def _adds_constant(graph: Graph, node: Node) -> bool:
     """A constant added to a tensor fixes the tensor's scale (no network here needs more)."""
     return node.op in {"Add", "Sub"} and any(name in graph.weights for name in node.inputs)
@@ -147,9 +187,9 @@ def _adds_constant(graph: Graph, node: Node) -> bool:
 def _tie_product(ties: _Ties, node: Node) -> None:
     """A product keeps the scale of one factor where the other's is pinned to 1."""
     first, second = node.inputs
-    if ties.is_pinned(second) and first != second:
+    if ties.is_pinned(second):
         ties.tie([first, node.output])
-    elif ties.is_pinned(first) and first != second:
+    elif ties.is_pinned(first):
         ties.tie([second, node.output])
     else:
         ties.pin([first, second, node.output])
@@ -159,24 +199,50 @@ def _tensors(graph: Graph, node: Node) -> list[str]:
     return [n for n in [*node.inputs, *node.outputs] if n and n not in graph.weights]
 
 
+@dataclass(frozen=True)
+class _Member:
+    """What one tensor of a class wants.
+
+    Attributes:
+        degree: Its exponent per exponent of the class.
+        largest: Its largest absolute value.
+        high: What that may reach.
+    """
+
+    degree: Fraction
+    largest: float
+    high: float
+
+
 def _choose_exponents(graph: Graph, largest: Mapping[str, float]) -> dict[str, int]:
     """Tensor -> e; the scaled graph holds 2^-e times the tensor."""
     ties = _ties(graph)
-    of_class: dict[str, float] = {}
+    averaged = {n for node in graph.nodes if node.op in _AVERAGING for n in node.inputs}
+    classes: dict[str, list[_Member]] = {}
     for name, value in largest.items():
-        root = ties.find(name)
-        of_class[root] = max(of_class.get(root, 0.0), value)
+        root, degree = ties.find(name)
+        high = _AVERAGED if name in averaged else _COMFORTABLE[1]
+        classes.setdefault(root, []).append(_Member(degree, value, high))
+    exponents = {root: _exponent(members) for root, members in classes.items()}
     return {
-        name: 0 if ties.is_pinned(name) else _exponent(of_class[ties.find(name)])
+        name: 0 if ties.is_pinned(name) else int(degree * exponents[root])
         for name in largest
+        for root, degree in [ties.find(name)]
     }
 
 
-def _exponent(value: float) -> int:
-    low, high = _COMFORTABLE
-    if value == 0.0 or low <= value <= high:
+def _exponent(members: Sequence[_Member]) -> int:
+    """The exponent of a class: 0 where all are well as they are, else what the neediest wants."""
+    present = [member for member in members if member.largest > 0]
+    if not present or (
+        all(member.largest <= member.high for member in present)
+        and any(member.largest >= _COMFORTABLE[0] for member in present)
+    ):
         return 0
-    return math.ceil(math.log2(value / _TARGET))
+    wanted = max(math.ceil(math.log2(m.largest / _TARGET) / m.degree) for m in present)
+    # A whole number for every member: a multiple of all their degrees' denominators.
+    step = math.lcm(*(member.degree.denominator for member in members))
+    return math.ceil(wanted / step) * step
 
 
 def _apply(graph: Graph, exponents: Mapping[str, int]) -> None:

@@ -89,3 +89,58 @@ def test_a_large_tensor_that_may_not_be_scaled_is_an_error() -> None:
     before = g.build(g.op("Softplus", g.conv("lr", (3, 4), gain=1e6)))
     with pytest.raises(ConversionError, match="may not be rescaled"):
         fp16_range(before, [random_input(before)])
+
+
+def _contrast_attention(gain: float, seed: int = 0) -> onnx.ModelProto:
+    """Channels weighed by deviation plus mean, as IMDN does, of tensors `gain` times too large."""
+    g = GraphBuilder(3, seed=seed)
+    features = g.leaky(g.conv("lr", (3, 8), gain=gain, bias=gain))
+    mean = g.op("ReduceMean", features, axes=[2, 3], keepdims=1)
+    difference = g.op("Sub", features, mean)
+    square = g.op("Mul", difference, difference)
+    deviation = g.op("Sqrt", g.op("ReduceMean", square, axes=[2, 3], keepdims=1))
+    gate = g.op("Sigmoid", g.conv(g.op("Add", deviation, mean), (8, 8), 1, gain=1 / gain))
+    return g.build(g.conv(g.op("Mul", features, gate), (8, 3), gain=1 / gain))
+
+
+@given(seed=st.integers(0, 999), log_gain=st.floats(-3, 5))
+def test_a_deviation_is_scaled_as_its_tensor_is(seed: int, log_gain: float) -> None:
+    before = _contrast_attention(10.0**log_gain, seed)
+    lr_nchw = random_input(before)
+    after, _ = fp16_range(before, [lr_nchw])
+    np.testing.assert_array_equal(run(after, lr_nchw), run(before, lr_nchw))
+
+
+@pytest.mark.parametrize("gain", [1e-3, 30.0, 1e4])
+def test_squares_stay_in_range_and_what_is_averaged_leaves_room_for_a_sum(gain: float) -> None:
+    before = _contrast_attention(gain)
+    lr_nchw = random_input(before)
+    after, report = fp16_range(before, [lr_nchw])
+    largest = largest_magnitudes(after, [lr_nchw])
+    averaged = [n.input[0] for n in after.graph.node if n.op_type == "ReduceMean"]
+    assert len(averaged) == 2
+    assert all(largest[name] <= 64 for name in averaged), largest
+    assert report.largest_after < 512 < report.largest_before or gain < 1
+    assert report.scaled_tensors >= 7
+
+
+def test_a_tensor_that_meets_its_own_square_keeps_its_scale() -> None:
+    g = GraphBuilder(3)
+    features = g.conv("lr", (3, 4), gain=1e3)
+    square = g.op("Mul", features, features)
+    before = g.build(g.conv(g.op("Add", features, square), (4, 3), gain=1e-6))
+    lr_nchw = random_input(before)
+    with pytest.raises(ConversionError, match="may not be rescaled"):
+        fp16_range(before, [lr_nchw])
+
+
+@pytest.mark.parametrize(("op", "degree"), [("Pow", 2.0), ("Pow", 0.5)], ids=["square", "root"])
+def test_powers_are_homogeneous_too(op: str, degree: float) -> None:
+    g = GraphBuilder(3)
+    features = g.op("Relu", g.conv("lr", (3, 4), gain=1e4))
+    power = g.op(op, features, g.weight(np.array(degree, np.float32)))
+    before = g.build(g.conv(power, (4, 3), gain=10 ** (-4 * degree)))
+    lr_nchw = random_input(before)
+    after, report = fp16_range(before, [lr_nchw])
+    np.testing.assert_array_equal(run(after, lr_nchw), run(before, lr_nchw))
+    assert report.largest_after <= 512

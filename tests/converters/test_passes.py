@@ -1,5 +1,7 @@
 """Every exact pass computes the same function, and does what it is for."""
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 
 from converters.graph import Graph
 from converters.passes.depth_to_space import crd_to_dcr, depth_to_space
+from converters.passes.global_mean import global_mean
 from converters.passes.io_scale import io_scale
 from converters.passes.linear_chains import graph_cost, linear_chains
 from converters.passes.split_free import split_free
@@ -34,7 +37,7 @@ def _distillation(
 
 class TestSplitFree:
     @given(
-        kept=st.integers(1, 4),
+        kept=st.sampled_from([1, 2, 3, 5]),
         rest=st.integers(1, 9),
         steps=st.integers(1, 4),
         joint_size=st.sampled_from([1, 3]),
@@ -74,10 +77,78 @@ class TestSplitFree:
         assert_same_function(before, after)
         assert operators(after) == ["Conv"]
 
-    def test_a_concat_without_slices_is_left_alone(self) -> None:
+    def test_a_pointwise_convolution_over_whole_tensors_becomes_a_sum(self) -> None:
         g = GraphBuilder(4)
-        before = g.build(g.conv(g.concat("lr", g.conv("lr", (4, 4))), (8, 4), 1))
+        parts = ["lr", g.conv("lr", (4, 4)), g.conv("lr", (4, 5))]
+        before = g.build(g.conv(g.concat(*parts), (13, 4), 1))
+        after = split_free(before)
+        assert_same_function(before, after)
+        assert operators(after).count("Concat") == 0
+        assert operators(after).count("Add") == 2
+
+    def test_a_wide_kernel_over_whole_tensors_keeps_its_concat(self) -> None:
+        g = GraphBuilder(4)
+        before = g.build(g.conv(g.concat("lr", g.conv("lr", (4, 4))), (8, 4), 3))
         assert operators(split_free(before)).count("Concat") == 1
+
+    @given(
+        kept=st.sampled_from([4, 8]),
+        rest=st.sampled_from([4, 12]),
+        joint_size=st.sampled_from([1, 3]),
+        seed=st.integers(0, 999),
+    )
+    def test_cuts_between_slices_of_four_stay_as_slices(
+        self, kept: int, rest: int, joint_size: int, seed: int
+    ) -> None:
+        before = _distillation(kept, rest, 3, seed, joint_size)
+        after = split_free(before)
+        assert_same_function(before, after)
+        assert "Split" not in operators(after)
+        assert operators(after).count("Slice") == 6
+        assert operators(after).count("Concat") == 1
+
+    def test_a_split_that_no_convolution_reads_becomes_slices(self) -> None:
+        g = GraphBuilder(5)
+        left, right = g.split(g.conv("lr", (5, 7)), [3, 4])
+        before = g.build(g.concat(g.leaky(right), g.leaky(left)))
+        after = split_free(before)
+        assert_same_function(before, after)
+        assert operators(after).count("Slice") == 2
+
+
+class TestGlobalMean:
+    @pytest.mark.parametrize("op", ["ReduceMean", "GlobalAveragePool"])
+    def test_takes_it_row_by_row_and_then_over_the_rows(self, op: str) -> None:
+        g = GraphBuilder(3)
+        attributes = {"axes": [2, 3], "keepdims": 1} if op == "ReduceMean" else {}
+        mean = g.op(op, g.conv("lr", (3, 4)), **attributes)
+        before = g.build(g.op("Mul", g.conv("lr", (3, 4)), mean))
+        after = global_mean(before)
+        assert_same_function(before, after)
+        means = [n for n in after.graph.node if n.op_type == "ReduceMean"]
+        assert [onnx.helper.get_node_attr_value(n, "axes") for n in means] == [[3], [2]]
+
+    @pytest.mark.parametrize(
+        "attributes",
+        [{"axes": [2], "keepdims": 1}, {"axes": [1, 2, 3], "keepdims": 1}],
+        ids=["one-axis", "channels-too"],
+    )
+    def test_other_means_are_left_alone(self, attributes: dict[str, Any]) -> None:
+        g = GraphBuilder(3)
+        mean = g.op("ReduceMean", g.conv("lr", (3, 4)), **attributes)
+        before = g.build(g.op("Mul", g.conv("lr", (3, 4)), mean))
+        assert operators(global_mean(before)).count("ReduceMean") == 1
+
+    def test_no_partial_sum_leaves_fp16_at_720x480(self) -> None:
+        """Of tensors as fp16_range leaves them, 64 at most, added up term by term in FP16."""
+        bright = np.full((720, 480), 64, np.float16)
+        with np.errstate(over="ignore"):
+            at_once = np.cumsum(bright.reshape(-1)[:2000], dtype=np.float16)
+        rows = np.cumsum(bright, axis=1, dtype=np.float16)
+        whole = np.cumsum(np.full(720, 64, np.float16), dtype=np.float16)
+        assert np.isinf(at_once[-1])
+        assert np.isfinite(rows).all()
+        assert np.isfinite(whole).all()
 
 
 class TestLinearChains:
