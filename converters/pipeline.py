@@ -32,8 +32,10 @@ if TYPE_CHECKING:
 
 Float32Array = NDArray[np.float32]
 
-#: The passes for the GPU delegate, in order.
-GPU_PASSES = ("io_scale", "split_free", "linear_chains", "depth_to_space", "fp16_range")
+#: The passes for the GPU delegate, in order; global_mean runs where there is one.
+GPU_PASSES = (
+    "io_scale", "split_free", "linear_chains", "depth_to_space", "global_mean", "fp16_range",
+)  # fmt: skip
 
 _TOOLS = ("torch", "onnx", "onnx2tf", "tensorflow", "ai-edge-litert", "numpy", "edgesr")
 # Magnitudes are calibrated on crops of this size: the reach of the networks here is far smaller.
@@ -164,16 +166,19 @@ def rewrite(
     """
     from converters.passes.depth_to_space import depth_to_space
     from converters.passes.fp16_range import fp16_range
+    from converters.passes.global_mean import global_mean, has_global_mean
     from converters.passes.io_scale import io_scale
     from converters.passes.linear_chains import linear_chains
     from converters.passes.split_free import split_free
 
-    names = tuple(name for name in GPU_PASSES if name not in skip)
+    without = skip if has_global_mean(exported) else skip | {"global_mean"}
+    names = tuple(name for name in GPU_PASSES if name not in without)
     model = io_scale(exported, value_range) if "io_scale" in names else exported
     for name, run in (
         ("split_free", split_free),
         ("linear_chains", linear_chains),
         ("depth_to_space", depth_to_space),
+        ("global_mean", global_mean),
     ):
         model = run(model) if name in names else model
     if "fp16_range" not in names:
