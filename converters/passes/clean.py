@@ -55,7 +55,13 @@ def clean(
     standard = [o for o in folded.opset_import if o.domain in _STANDARD]
     del folded.opset_import[:], folded.functions[:]
     folded.opset_import.extend(standard)
-    return Graph(_renamed(folded, input_name, output_name)).to_model()
+    named = _renamed(folded, input_name, output_name)
+    try:
+        # onnxruntime does not write down every shape that it found.
+        inferred = onnx.shape_inference.infer_shapes(named, strict_mode=True, data_prop=True)
+    except onnx.shape_inference.InferenceError as error:
+        raise ConversionError(f"shapes do not fit: {' '.join(str(error).split())}") from error
+    return Graph(inferred).to_model()
 
 
 def with_size(model: onnx.ModelProto, height: int, width: int) -> onnx.ModelProto:
