@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from edgesr.errors import ModelFileError
 from edgesr.gpu import GpuDevice, GpuModel
 from edgesr.interpreter import interpreter_class, native_reason, require_litert
+from edgesr.resizing import check_memory, resize
 from edgesr.tflite_check import check_integrity
 from edgesr.tflite_schema import TENSOR_TYPES, parse_model
 
@@ -100,17 +101,26 @@ class Runner(Protocol):
         ...
 
 
-def open_model(path: Path, backend: Backend = Backend.CPU, *, threads: int | None = None) -> Runner:
+def open_model(
+    path: Path,
+    backend: Backend = Backend.CPU,
+    *,
+    threads: int | None = None,
+    size: tuple[int, int] | None = None,
+) -> Runner:
     """Load a super-resolution `.tflite`.
 
     Args:
         path: The file.
         backend: What is to compute.
         threads: CPU threads; by default all that this process may use.
+        size: Height, width of the input, for another than the file's.
 
     Raises:
+        SizeError: Running that size needs more memory than is free.
         ModelFileError: The file is missing, not a `.tflite`, truncated, or not a super-resolution
-            model (one NHWC RGB float32 input, one such output a whole number of times as large).
+            model (one NHWC RGB float32 input, one such output a whole number of times as large), or
+            an operator of it fits the file's own size only.
         NoGpuError: There is no GPU for LiteRT here, or it has not that precision.
         GpuRefusalError: The GPU accelerator does not take every operator.
         AcceleratorError: The GPU accelerator crashed, or ran out of memory or time.
@@ -122,6 +132,10 @@ def open_model(path: Path, backend: Backend = Backend.CPU, *, threads: int | Non
     # Native code would crash on some damaged files, and the accelerator run others to noise. What
     # the CPU has not is the accelerator's to refuse.
     check_integrity(content, str(path), shapes=not backend.is_gpu)
+    if size is not None:
+        resized = resize(content, *size, str(path))
+        check_memory(resized, *size)
+        content = resized.content
     shape = _declared_shape(path, content)
     if backend.is_gpu:
         return _GpuRunner(shape, path.name, content, half=backend is Backend.GPU_FP16)
