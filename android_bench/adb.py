@@ -19,6 +19,7 @@ from pathlib import Path
 
 from android_bench.errors import AdbError, ConnectionLostError, StoppedError, TimeLimitError
 from edgesr.doctor import child
+from edgesr.doctor.phones import Listed, is_address, parse_listed, phone_remedy
 from edgesr.download import file_sha256
 
 _LIMIT_S = 30.0  # of a command that only looks; the first one may have to start the server
@@ -27,44 +28,16 @@ _CONNECT_LIMIT_S = 15.0  # a peer that is silent keeps `adb connect` for 10 s
 _STOP_POLL_S = 0.1
 _STATE_POLL_S = 0.25
 
-_LINE = re.compile(
-    r"(?P<serial>\S+)\s+(?P<state>\S.*?)"
-    r"(?P<facts>(?: (?:usb|product|model|device|transport_id):\S+)*)"
-)
-_MODEL = re.compile(r" model:(\S+)")
 # adb puts "error:" or its own name first, depending on its version.
 _ERROR = re.compile(r"^(?:error|adb(?:\.exe)?): (?:error: )?(.*)", re.MULTILINE)
 
-_REMEDIES = {
-    "unauthorized": "unlock the phone and accept its question about USB debugging",
-    "authorizing": "unlock the phone and accept its question about USB debugging",
-    "offline": "unplug it and plug it in again, or run `adb reconnect offline`",
-    "connecting": "wait a moment and try again",
-    "no permissions": "install the udev rules for phones and join the group plugdev",
-}
+# A command finds a phone in one of these states only if it changed after adb listed it.
+_BAD_STATES = ("unauthorized", "authorizing", "offline", "connecting", "no permissions")
 _TRANSFER_REMEDIES = {
     "No space left on device": "make room on the phone",
     "Read-only file system": "its /data is read-only; reboot the phone",
     "Permission denied": "the folder is not the shell user's; remove it",
 }
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A phone that adb lists.
-
-    Attributes:
-        serial: Its serial number, or address and port.
-        state: `device` if it can be used.
-        model: Its model, where adb knows it.
-    """
-
-    serial: str
-    state: str
-    model: str
-
-    def __str__(self) -> str:
-        return f"{self.serial} ({self.model})" if self.model else self.serial
 
 
 @dataclass(frozen=True)
@@ -119,7 +92,11 @@ class Adb:
         if ended.status != 0:
             raise AdbError(f"`adb devices` failed: {ended.reason}; try `adb kill-server`")
         lines = ended.out.partition("List of devices attached")[2].splitlines()
-        return [_listed(line) for line in lines if line.strip()]
+        return [
+            parse_listed(line) or Listed(line.split()[0], "unknown", "")
+            for line in lines
+            if line.strip()
+        ]
 
 
 def find_adb(stop: threading.Event | None = None) -> Adb:
@@ -157,7 +134,7 @@ def choose_phones(listed: Sequence[Listed], serials: Sequence[str]) -> list[List
     chosen = [by_serial[serial] for serial in dict.fromkeys(serials)] or list(listed)
     for phone in chosen:
         if phone.state != "device":
-            raise AdbError(f"{phone} is {phone.state}; {_remedy(phone.state)}")
+            raise AdbError(f"{phone} is {phone.state}; {phone_remedy(phone.serial, phone.state)}")
     return chosen
 
 
@@ -257,9 +234,12 @@ class Phone:
 
     def connect_anew(self) -> None:
         """Break the connection and make it again, as far as that is in adb's power."""
-        self.adb.call(["-s", self.serial, "reconnect"], _CONNECT_LIMIT_S)
-        if ":" in self.serial:  # adb forgets the address of a phone that it reached by network
-            self.adb.call(["connect", self.serial], _CONNECT_LIMIT_S)
+        # Told to reconnect an address, adb 29 drops it some time later, also after a `connect`.
+        again = ["disconnect", "connect"] if is_address(self.serial) else []
+        for word in again:
+            self.adb.call([word, self.serial], _CONNECT_LIMIT_S)
+        if not again:
+            self.adb.call(["-s", self.serial, "reconnect"], _CONNECT_LIMIT_S)
 
     def wait_until_back(self, limit_s: float) -> bool:
         """Wait for a phone that went away; whether it came back."""
@@ -297,8 +277,9 @@ class Phone:
         """Say why no exit status came back."""
         said = _ERROR.search(ended.err)
         if said is not None:
-            state = next((s for s in _REMEDIES if s in said[1]), "")
-            raise AdbError(f"{self.serial}: adb says: {said[1].strip()}; {_remedy(state)}")
+            state = next((s for s in _BAD_STATES if s in said[1]), "")
+            remedy = phone_remedy(self.serial, state)
+            raise AdbError(f"{self.serial}: adb says: {said[1].strip()}; {remedy}")
         raise ConnectionLostError(
             f"the connection to {self.serial} broke while {while_what}: adb ended with status "
             f"{ended.status}, and no exit status came back; check cable and phone, and run again"
@@ -327,19 +308,6 @@ async def _unless(stop: threading.Event | None, argv: Sequence[str], limit_s: fl
             work.cancel()
             await asyncio.wait({work})
     return work.result()
-
-
-def _listed(line: str) -> Listed:
-    match = _LINE.fullmatch(line.strip())
-    if match is None:
-        return Listed(line.split()[0], "unknown", "")
-    model = _MODEL.search(match["facts"])
-    return Listed(match["serial"], match["state"], model[1].replace("_", " ") if model else "")
-
-
-def _remedy(state: str) -> str:
-    known = (text for name, text in _REMEDIES.items() if state.startswith(name))
-    return next(known, "unplug it and plug it in again")
 
 
 def _short(line: str) -> str:

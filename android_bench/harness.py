@@ -177,7 +177,7 @@ def _measure_or_raise(phone: Phone, work: _Work) -> _Outcome:
     check_abi(binary, facts.abis, phone.serial)
     sizes = [path.stat().st_size for path in work.files.values()]
     outputs = [s.hr_nhwc.nbytes * 2 for e in work.expected.values() for s in e.samples]
-    check_space(phone, binary.size_bytes + sum(sizes) + max(outputs, default=0))
+    free_kib = check_space(phone, binary.size_bytes + sum(sizes) + max(outputs, default=0))
     plan = work.plan
     with workspace(phone):
         work.progress(f"{phone.serial} is prepared", 0, 0)
@@ -205,6 +205,7 @@ def _measure_or_raise(phone: Phone, work: _Work) -> _Outcome:
             source=binary.source,
             flavour=tool.flavour,
         ),
+        free_kib=free_kib,
         before=before,
         after=after,
     )

@@ -278,12 +278,14 @@ class DeviceRecord(Record):
     Attributes:
         facts: What it is.
         tool: What it ran.
+        free_kib: Space where files are pushed to, before any was.
         before: Before anything ran.
         after: After everything ran.
     """
 
     facts: DeviceFacts
     tool: ToolFacts
+    free_kib: int
     before: Health
     after: Health
 

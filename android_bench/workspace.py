@@ -73,8 +73,11 @@ def put(phone: Phone, source: Path, name: str) -> str:
     return target
 
 
-def check_space(phone: Phone, needed_bytes: int) -> None:
+def check_space(phone: Phone, needed_bytes: int) -> int:
     """Refuse a phone that has not the space for what is to be pushed and written.
+
+    Returns:
+        The space that it has, in KiB.
 
     Raises:
         DeviceError: It has not.
@@ -86,6 +89,7 @@ def check_space(phone: Phone, needed_bytes: int) -> None:
             f"{phone.serial} has {free // 1024} MiB free in {FOLDER}, {needed // 1024} MiB are "
             "needed; make room on the phone"
         )
+    return free
 
 
 def _acquire(phone: Phone) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from edgesr.doctor import child
 from edgesr.doctor.check import Area, Check, Job, State, system_package
+from edgesr.doctor.phones import parse_listed, phone_remedy
 
 _PORT_VARIABLE = "ANDROID_ADB_SERVER_PORT"
 _DEFAULT_PORT = "5037"
@@ -20,21 +21,6 @@ _VERSION_LIMIT_S = 10.0
 _START_LIMIT_S = 30.0
 _ANSWER_LIMIT_S = 5.0
 _ADB_NAME, _PHONES_NAME = "adb", "phones"
-_LINE = re.compile(
-    r"(?P<serial>\S+)\s+(?P<state>\S.*?)"
-    r"(?P<facts>(?: (?:usb|product|model|device|transport_id):\S+)*)"
-)
-_MODEL = re.compile(r" model:(\S+)")
-_REMEDIES = {
-    "unauthorized": "unlock the phone and accept its question about USB debugging",
-    "authorizing": "unlock the phone and accept its question about USB debugging",
-    "connecting": "wait a moment",
-    "offline": "adb reconnect offline",
-    "recovery": "adb reboot",
-    "rescue": "adb reboot",
-    "sideload": "adb reboot",
-    "bootloader": "fastboot reboot",
-}
 
 
 class _AdbServerError(Exception):
@@ -121,25 +107,14 @@ def _listed(port: int) -> list[Check]:
 
 
 def _phone(line: str) -> Check:
-    """A phone from its line, e.g. `R3C  device usb:1-4 product:p model:Pixel_8 device:d ...`."""
-    match = _LINE.fullmatch(line.strip())
-    if match is None:
+    phone = parse_listed(line)
+    if phone is None:
         return _phones(State.BROKEN, f"the adb server says: {line.strip()}")
-    serial, state = match["serial"], match["state"]
-    model = _MODEL.search(match["facts"])
-    called = f"{model[1].replace('_', ' ')} ({serial})" if model else serial
-    if state == "device":
-        return _phones(State.OK, called)
-    return _phones(State.BROKEN, f"{called} is {state}", _phone_remedy(serial, state))
-
-
-def _phone_remedy(serial: str, state: str) -> str:
-    if state.startswith("no permissions"):
-        if "not in the plugdev group" in state:
-            return "usermod --append --groups plugdev $USER, and log in again"
-        return system_package("android-sdk-platform-tools-common", "the udev rules for phones")
-    remedy = _REMEDIES.get(state, "plug it in again")
-    return remedy.replace("adb reboot", f"adb -s {serial} reboot")
+    if phone.state == "device":
+        return _phones(State.OK, str(phone))
+    return _phones(
+        State.BROKEN, f"{phone} is {phone.state}", phone_remedy(phone.serial, phone.state)
+    )
 
 
 def _ask(port: int, service: str) -> str:

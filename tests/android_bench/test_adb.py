@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from android_bench.adb import Adb, Listed, Phone, choose_phones
+from android_bench.adb import Adb, Phone, choose_phones
 from android_bench.errors import AdbError, ConnectionLostError, StoppedError, TimeLimitError
+from edgesr.doctor.phones import Listed
 
 
 @pytest.fixture
@@ -48,9 +49,9 @@ OTHER = Listed("B", "device", "")
 def test_the_only_phone_is_chosen_and_several_are_named() -> None:
     assert choose_phones([ONE], []) == [ONE]
     assert choose_phones([ONE, OTHER], ["B", "A", "B"]) == [OTHER, ONE]
-    with pytest.raises(AdbError, match=r"2 phones: A \(Pixel 8\), B; say which with --serial"):
+    with pytest.raises(AdbError, match=r"2 phones: Pixel 8 \(A\), B; say which with --serial"):
         choose_phones([ONE, OTHER], [])
-    with pytest.raises(AdbError, match=r"no phone C, allowed: A \(Pixel 8\)"):
+    with pytest.raises(AdbError, match=r"no phone C, allowed: Pixel 8 \(A\)"):
         choose_phones([ONE], ["C"])
 
 
@@ -60,7 +61,7 @@ def test_the_only_phone_is_chosen_and_several_are_named() -> None:
         ("unauthorized", "unlock the phone"),
         ("offline", "reconnect offline"),
         ("no permissions (missing udev rules?); see [x]", "udev rules"),
-        ("recovery", "plug it in again"),
+        ("recovery", "adb -s A reboot"),
     ],
 )
 def test_a_phone_in_another_state_is_refused_with_a_remedy(state: str, remedy: str) -> None:
@@ -95,7 +96,7 @@ def test_without_the_phones_own_status_the_connection_broke(fake_adb: Path, scri
     ("said", "words"),
     [
         ("error: device 'S' not found", "device 'S' not found"),
-        ("adb: device offline", "device offline; unplug it"),
+        ("adb: device offline", "device offline; adb reconnect offline"),
         ("adb.exe: error: closed", "adb says: closed"),
         ("error: device unauthorized.", "unlock the phone"),
     ],
@@ -150,3 +151,21 @@ def test_a_stop_ends_what_runs(fake_adb: Path) -> None:
 def test_an_adb_that_cannot_be_started_is_said() -> None:
     with pytest.raises(AdbError, match="cannot start /nonexistent/adb"):
         Adb("/nonexistent/adb").devices()
+
+
+@pytest.mark.parametrize(
+    ("serial", "calls"),
+    [
+        pytest.param("R3C", ["-s R3C reconnect"], id="by USB"),
+        pytest.param(
+            "10.0.0.7:5555",
+            ["disconnect 10.0.0.7:5555", "connect 10.0.0.7:5555"],
+            id="by network",
+        ),
+    ],
+)
+def test_a_connection_is_made_anew(fake_adb: Path, serial: str, calls: list[str]) -> None:
+    """`adb reconnect` of an address makes adb 29 forget it."""
+    log = fake_adb.with_name("calls")
+    Phone(says(fake_adb, f'echo "$@" >> {log}'), serial).connect_anew()
+    assert log.read_text().splitlines() == calls

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 from fake_phone import AdbServer, Dialect, FakePhone, Fault, Heat, Speed
-from fake_phone.flags import CLASSIC, LITERT
+from fake_phone.flags import CLASSIC
 
 from android_bench.record import BenchRecord
 from helpers.benching import Bench, bench_command, is_clean
 
 
-def usage(flags: Collection[str] = CLASSIC) -> str:
+def usage(flags: Collection[str]) -> str:
     """What --help prints: every flag with its default, type and meaning."""
     lines = (f"\t--{name}=0    \tstring\toptional\tits meaning\n" for name in sorted(flags))
     return f"usage: benchmark_model <flags>\nFlags:\n{''.join(lines)}"
@@ -61,6 +61,7 @@ def test_a_whole_run_on_a_healthy_phone(phone: FakePhone, bench: Bench, tmp_path
         11550464,
     )
     assert device.before.thermal_status == 0
+    assert device.free_kib == phone.free_kib
     assert {run.affinity for run in phone.runs[1:]} == {"f0"}
 
 
@@ -85,8 +86,6 @@ def test_every_build_of_benchmark_model(
 ) -> None:
     with FakePhone(dialect=dialect) as phone:
         adb_server.connect(phone)
-        if dialect is Dialect.LITERT:
-            phone.play_next(usage(LITERT), 1)
         ran = bench("--json")
         assert ran.status == 0, ran.err
         summary = BenchRecord.model_validate_json(ran.out).cases[0].summary
@@ -97,7 +96,7 @@ def test_every_build_of_benchmark_model(
 
 
 def test_a_tool_that_writes_its_result_is_asked_to(phone: FakePhone, bench: Bench) -> None:
-    phone.play_next(usage(), 1)
+    phone.tells_flags = True
     ran = bench("--json")
     assert ran.status == 0, ran.err
     invocation = BenchRecord.model_validate_json(ran.out).cases[0].invocations[0]
@@ -117,7 +116,7 @@ def test_a_flag_that_the_tool_does_not_list_is_not_tried(phone: FakePhone, bench
 def test_the_start_with_an_empty_and_with_a_filled_kernel_cache(
     phone: FakePhone, bench: Bench
 ) -> None:
-    phone.play_next(usage(), 1)
+    phone.tells_flags = True
     ran = bench("--json")
     assert ran.status == 0, ran.err
     case = BenchRecord.model_validate_json(ran.out).cases[0]

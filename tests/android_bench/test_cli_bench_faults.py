@@ -66,7 +66,9 @@ def test_the_serial_of_the_environment_is_heeded(
         pytest.param(
             Fault.UNAUTHORIZED, "unauthorized", ("is unauthorized", "unlock"), id="unauthorized"
         ),
-        pytest.param(Fault.OFFLINE, "offline", ("is offline", "plug it in again"), id="offline"),
+        pytest.param(
+            Fault.OFFLINE, "offline", ("is offline", "adb connect 127.0.0.1:"), id="offline"
+        ),
     ],
 )
 def test_a_phone_that_cannot_be_used(
