@@ -1,11 +1,11 @@
 """What a conversion is asked for."""
 
 import enum
-import re
 from dataclasses import dataclass
 
 from edgesr.errors import SizeError
 from edgesr.registry import ArchSpec
+from edgesr.sizes import read_size
 
 DEFAULT_HEIGHT = 720
 DEFAULT_WIDTH = 480
@@ -80,13 +80,7 @@ def parse_size(text: str) -> tuple[int, int]:
     Raises:
         SizeError: The text is not of that form, or a side is out of bounds.
     """
-    match = re.fullmatch(r"\s*([+-]?\d{1,9})\s*[xX]\s*([+-]?\d{1,9})\s*", text)
-    if match is None:
-        raise SizeError(
-            f"got size {text!r}, allowed HEIGHTxWIDTH in pixels, e.g. "
-            f"{DEFAULT_HEIGHT}x{DEFAULT_WIDTH}"
-        )
-    height, width = int(match[1]), int(match[2])
+    height, width = read_size(text, f"{DEFAULT_HEIGHT}x{DEFAULT_WIDTH}")
     check_size(height, width)
     return height, width
 

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgesr.enlarge import FinalSize, enlarge
 from edgesr.errors import EdgeSRError, OutputError, PictureError
 from edgesr.files import atomic_outputs, check_writable
 from edgesr.images import (
@@ -25,7 +26,7 @@ from edgesr.images import (
     sniff_format,
 )
 from edgesr.progress import ProgressCallback, silent
-from edgesr.upscale import Upscaler
+from edgesr.upscale import PictureUpscaler
 
 _USUAL_SUFFIX = {Format.PNG: ".png", Format.JPEG: ".jpg", Format.WEBP: ".webp"}
 
@@ -62,12 +63,14 @@ class Settings:
         max_pixels: Larger pictures are refused.
         overwrite: Whether outputs that exist may be replaced.
         threads: Cores that encoding may take.
+        final_size: What pictures are resized to before the network sees them; None for not at all.
     """
 
     quality: int = DEFAULT_QUALITY
     max_pixels: int = MAX_PIXELS
     overwrite: bool = False
     threads: int = 1
+    final_size: FinalSize | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class Done:
         input_size: Height, width of the input.
         output_size: Height, width of the output.
         tiles: How often the network ran.
+        one_tile: Whether it saw all of the picture at once.
         seconds: From the decoded picture to the written file.
         notes: What could not be kept, one sentence each.
     """
@@ -87,6 +91,7 @@ class Done:
     input_size: tuple[int, int]
     output_size: tuple[int, int]
     tiles: int
+    one_tile: bool
     seconds: float
     notes: tuple[str, ...]
 
@@ -129,17 +134,17 @@ def find_pictures(inputs: Sequence[Path]) -> Sources:
     return Sources(tuple(dict.fromkeys(pictures)), tuple(skipped), single)
 
 
-def plan(sources: Sources, output: Path | None, scale: int) -> tuple[list[Job], Path | None]:
+def plan(sources: Sources, output: Path | None, label: str) -> tuple[list[Job], Path | None]:
     """Decide on the outputs' names.
 
     Without `output`, each lies beside its input. `output` is a file if one picture was named, and
     it is no folder and has a suffix; otherwise it is a folder. In a folder, and beside the input,
-    the name is `<stem>_x<scale><suffix>`, with a number behind it where two would be the same.
+    the name is `<stem>_<label><suffix>`, with a number behind it where two would be the same.
 
     Args:
         sources: The pictures.
         output: The user's wish.
-        scale: Upscaling factor.
+        label: What is done to the pictures, e.g. `x2`.
 
     Returns:
         The jobs, and the folder that all outputs go to, if it is one that the user named.
@@ -163,7 +168,7 @@ def plan(sources: Sources, output: Path | None, scale: int) -> tuple[list[Job], 
     jobs: list[Job] = []
     for source in sources.pictures:
         folder = output if output is not None else source.parent
-        target = _free_name(folder, f"{source.stem}_x{scale}", _suffix_for(source), taken)
+        target = _free_name(folder, f"{source.stem}_{label}", _suffix_for(source), taken)
         taken.add(target)
         jobs.append(Job(source, target))
     return jobs, output
@@ -236,7 +241,7 @@ class ReadAhead:
 def upscale_files(
     jobs: Sequence[Job],
     pictures: ReadAhead,
-    upscaler: Upscaler,
+    upscaler: PictureUpscaler,
     settings: Settings,
     progress: ProgressCallback = silent,
 ) -> Iterator[Done | Failed]:
@@ -268,11 +273,20 @@ def upscale_files(
 
 
 def _upscale_one(
-    job: Job, picture: Picture, upscaler: Upscaler, settings: Settings, progress: ProgressCallback
+    job: Job,
+    picture: Picture,
+    upscaler: PictureUpscaler,
+    settings: Settings,
+    progress: ProgressCallback,
 ) -> Done:
     started = time.perf_counter()
     check_writable(job.target, overwrite=settings.overwrite)
-    check_storable(picture, job.target, upscaler.shape.scale)
+    input_size = (picture.height, picture.width)
+    if settings.final_size is not None:
+        check_storable(picture, job.target, settings.final_size.of(picture))
+        picture = enlarge(picture, settings.final_size, settings.max_pixels)
+    size = (upscaler.scale * picture.height, upscaler.scale * picture.width)
+    check_storable(picture, job.target, size)
     result = upscaler.upscale(picture, progress)
     content, notes = encode_picture(
         result, job.target, quality=settings.quality, threads=settings.threads
@@ -281,9 +295,10 @@ def _upscale_one(
         temporary.write_bytes(content)
     return Done(
         job,
-        (picture.height, picture.width),
+        input_size,
         (result.height, result.width),
         upscaler.count_tiles(picture),
+        upscaler.is_one_tile(picture),
         time.perf_counter() - started,
         picture.notes + notes,
     )

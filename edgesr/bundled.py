@@ -20,6 +20,9 @@ WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 #: PSNR and SSIM of published checkpoints, by sha256; beside the records.
 PUBLISHED_QUALITY = "published.json"
 
+#: How near tiles come to the whole picture where networks look at all of it; beside the records.
+TILED_QUALITY = "tiled.json"
+
 _SHIPPED_PACKAGE = "tflite_models"
 
 
@@ -108,6 +111,44 @@ def published_psnr(sha256: str) -> dict[str, float]:
 
 def _psnr(entries: Any) -> dict[str, float]:  # noqa: ANN401 - what JSON holds
     return {str(entry["name"]): float(entry["psnr_db"]) for entry in entries}
+
+
+@dataclass(frozen=True)
+class TiledQuality:
+    """How near the tiles of a network that looks at the whole picture come to the whole.
+
+    Attributes:
+        psnr_db: Of the tiles' result on Y, the whole picture's in one piece being the reference;
+            mean over pictures.
+        lowest_db: The worst picture's.
+        pictures: How many.
+        set_name: What set they are of.
+        height: Rows of the tiles.
+        width: Columns of the tiles.
+    """
+
+    psnr_db: float
+    lowest_db: float
+    pictures: int
+    set_name: str
+    height: int
+    width: int
+
+
+def tiled_quality(model: str, scale: int) -> TiledQuality | None:
+    """What was measured for a network with its published weights; None if nothing was."""
+    try:
+        found = json.loads((WEIGHTS_FOLDER / TILED_QUALITY).read_bytes())[f"{model}_x{scale}"]
+        return TiledQuality(
+            psnr_db=float(found["psnr_db"]),
+            lowest_db=float(found["lowest_db"]),
+            pictures=len(found["pictures"]),
+            set_name=str(found["set"]),
+            height=int(found["tile"]["height"]),
+            width=int(found["tile"]["width"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def shipped_folder() -> Path | None:

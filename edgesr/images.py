@@ -139,13 +139,13 @@ def read_picture(path: Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
         raise PictureError(f"{path} is damaged or truncated: {reason}") from error
 
 
-def check_storable(picture: Picture, target: Path, scale: int = 1) -> None:
+def check_storable(picture: Picture, target: Path, size: tuple[int, int] | None = None) -> None:
     """Refuse early what `encode_picture` could not store.
 
     Args:
         picture: The picture before upscaling.
         target: The file to be written; its suffix is its format.
-        scale: By how much it is going to be larger.
+        size: Height, width that it is going to have; its own by default.
 
     Raises:
         PictureError: The format has no alpha, or no pictures that large, or is unknown.
@@ -155,7 +155,7 @@ def check_storable(picture: Picture, target: Path, scale: int = 1) -> None:
         raise PictureError(
             f"{target}: the picture is transparent and JPEG is not; use .png or .webp"
         )
-    height, width = scale * picture.height, scale * picture.width
+    height, width = size or (picture.height, picture.width)
     if max(height, width) > _MAX_SIDE[kind]:
         raise PictureError(
             f"{target}: got {height}x{width} pixels, allowed {_MAX_SIDE[kind]} a side in "

@@ -23,7 +23,7 @@ class StatedFacts:
     Attributes:
         model: The network's name.
         scale: Its upscaling factor.
-        receptive_radius: How far it reaches, in pixels of its input.
+        receptive_radius: How far it reaches, in pixels of its input; None where it is not known.
         size_multiple: What height and width of its input are multiples of.
         whole_picture: Whether statistics over all pixels enter every pixel.
         weights_sha256: Digest of its weights.
@@ -31,7 +31,7 @@ class StatedFacts:
 
     model: str
     scale: int
-    receptive_radius: int
+    receptive_radius: int | None
     size_multiple: int = 1
     whole_picture: bool = False
     weights_sha256: str = ""
@@ -56,15 +56,16 @@ def _sound_facts(text: bytes) -> StatedFacts | None:
     try:
         found: dict[str, Any] = json.loads(text)
         texts = [found["model"], found["weights_sha256"]]
-        numbers = [found["scale"], found.get("size_multiple", 1), found["receptive_radius"] + 1]
-        whole = found.get("whole_picture", False)
+        numbers = [found["scale"], found.get("size_multiple", 1)]
+        radius, whole = found["receptive_radius"], found.get("whole_picture", False)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    sound = all(type(number) is int and number > 0 for number in numbers) and type(whole) is bool
-    if not sound or not all(isinstance(text, str) for text in texts):
+    known = [*numbers, 1 if radius is None else radius]
+    sound = all(type(n) is int and n >= least for n, least in zip(known, (1, 1, 0), strict=True))
+    if not sound or type(whole) is not bool or not all(isinstance(text, str) for text in texts):
         return None
-    (model, sha256), (scale, multiple, radius) = texts, numbers
-    return StatedFacts(model, scale, radius - 1, multiple, whole, sha256)
+    (model, sha256), (scale, multiple) = texts, numbers
+    return StatedFacts(model, scale, radius, multiple, whole, sha256)
 
 
 def choose_overlap(

@@ -29,8 +29,8 @@ _ENDLESS = 2**30  # an end of a cut that is meant to be behind every tensor's
 Shape = tuple[int, ...]
 
 # Each value for itself.
-_POINTWISE = ("ABS", "ELU", "EXP", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "NEG", "RELU")
-_POINTWISE += ("CAST", "DEQUANTIZE", "QUANTIZE", "RELU6", "RSQRT", "SQRT", "SQUARE", "TANH")
+_ACTIVATIONS = ("ELU", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "RELU", "RELU6", "TANH")
+_POINTWISE = (*_ACTIVATIONS, "ABS", "CAST", "DEQUANTIZE", "EXP", "NEG", "RSQRT", "SQRT", "SQUARE")
 _BROADCASTING = ("ADD", "DIV", "MAXIMUM", "MINIMUM", "MUL", "POW", "PRELU", "SUB")
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 

@@ -144,6 +144,15 @@ def open_model(
         return runner(shape, content, threads or available_threads())
 
 
+def read_shape(path: Path) -> ModelShape:
+    """The sizes of a super-resolution `.tflite`, which is not loaded.
+
+    Raises:
+        ModelFileError: The file is missing, not a `.tflite`, damaged, or of another kind.
+    """
+    return _declared_shape(path, read_model_bytes(path))
+
+
 def available_threads() -> int:
     """The number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

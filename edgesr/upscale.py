@@ -18,6 +18,7 @@ part:
 """
 
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,27 @@ _JUDGED_PIXELS = 1024
 _REMEDY = "try --backend cpu, or convert the model again with --fp32"
 
 
+class PictureUpscaler(Protocol):
+    """What upscales pictures: by tiles (`Upscaler`) or as a whole (edgesr/whole.py)."""
+
+    @property
+    def scale(self) -> int:
+        """Rows of the result per row of the picture."""
+        ...
+
+    def count_tiles(self, picture: Picture) -> int:
+        """How often the network is run for a picture."""
+        ...
+
+    def is_one_tile(self, picture: Picture) -> bool:
+        """Whether the network sees all of a picture at once, and nothing else."""
+        ...
+
+    def upscale(self, picture: Picture, progress: ProgressCallback = silent) -> Picture:
+        """Upscale a picture."""
+        ...
+
+
 class Upscaler:
     """Upscales pictures through one loaded network. Not to be shared between threads."""
 
@@ -67,6 +89,11 @@ class Upscaler:
     def shape(self) -> ModelShape:
         """The network's sizes."""
         return self._runner.shape
+
+    @property
+    def scale(self) -> int:
+        """Rows of the result per row of the picture."""
+        return self.shape.scale
 
     def count_tiles(self, picture: Picture) -> int:
         """How often the network is run for a picture.

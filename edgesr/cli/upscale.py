@@ -2,16 +2,20 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from edgesr.errors import PictureError
+from edgesr.errors import PictureError, SizeError
 
 if TYPE_CHECKING:
     from edgesr.batch import Done, Failed, Settings
-    from edgesr.runtime import Backend
+    from edgesr.overlap import StatedFacts
+    from edgesr.runtime import Backend, Runner
+    from edgesr.upscale import Upscaler
+    from edgesr.whole import WholeUpscaler
 
 _SHOWN_NAMES = 10
 
@@ -22,6 +26,8 @@ Examples:
   edgesr upscale photo.jpg
   edgesr upscale photo.jpg -m rtc -o large.png
   edgesr upscale holiday/ scans/ -m mine_x2_720x480_fp16.tflite -o large/ --json
+  edgesr upscale photo.jpg -m imdn_x4_720x480_fp16.tflite --whole
+  edgesr upscale photo.jpg -m imdn-as_x1_720x480_fp16.tflite --factor 2.5
 """
 )
 @click.argument(
@@ -61,6 +67,24 @@ Examples:
     "state; 48 for others, or a quarter of the input's shorter side if that is less.",
 )
 @click.option(
+    "--whole",
+    is_flag=True,
+    help="Run each picture in one piece, whatever the file's own size: no tiles, and more memory. "
+    "For networks that look at the whole picture (`edgesr models`), whose tiles are not exact.",
+)
+@click.option(
+    "--factor",
+    type=click.FloatRange(1, 64),
+    metavar="N",
+    help="For networks of scale 1, as imdn-as: resize by this factor before, e.g. 2.5.",
+)
+@click.option(
+    "--to",
+    "size",
+    metavar="HxW",
+    help="For networks of scale 1: resize to this height and width before.",
+)
+@click.option(
     "--quality",
     type=click.IntRange(1, 100),
     default=95,
@@ -72,7 +96,7 @@ Examples:
     type=click.IntRange(1),
     default=89_478_485,
     show_default=True,
-    help="Refuse larger pictures, as decompression bombs.",
+    help="Refuse larger pictures, as decompression bombs, and larger results of --factor and --to.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON on stdout.")
 def command(
@@ -84,6 +108,9 @@ def command(
     threads: int | None,
     backend: str,
     overlap: int | None,
+    whole: bool,
+    factor: float | None,
+    size: str | None,
     quality: int,
     max_pixels: int,
     as_json: bool,
@@ -96,15 +123,20 @@ def command(
     """
     from edgesr.batch import Failed, Settings
     from edgesr.bundled import model_file
+    from edgesr.enlarge import read_final_size
     from edgesr.runtime import Backend, available_threads
 
+    if whole and overlap is not None:
+        raise click.UsageError("--whole makes no tiles: leave out --overlap")
     model_path = model_file(model)
-    settings = Settings(quality, max_pixels, force, threads or available_threads())
+    final_size = read_final_size(factor, size)
+    settings = Settings(quality, max_pixels, force, threads or available_threads(), final_size)
+    network = _Network(model_path, Backend(backend), overlap, whole)
     results: list[Done | Failed] = []
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of what is an error or a note here
-            _run(pictures, model_path, output, Backend(backend), overlap, settings, results)
+            _run(pictures, network, output, settings, results)
     except KeyboardInterrupt:
         written = sum(not isinstance(result, Failed) for result in results)
         click.echo(f"edgesr: interrupted; whole files written: {written}, others: none", err=True)
@@ -119,35 +151,109 @@ def command(
         raise PictureError(f"{len(failed)} of {len(results)} pictures failed, {done} upscaled")
 
 
+@dataclass(frozen=True)
+class _Network:
+    """Which file computes, and how."""
+
+    path: Path
+    backend: "Backend"
+    overlap: int | None
+    whole: bool
+
+
 def _run(
     inputs: "Sequence[Path]",
-    model_path: Path,
+    network: _Network,
     output: Path | None,
-    backend: "Backend",
-    overlap: int | None,
     settings: "Settings",
     results: "list[Done | Failed]",
 ) -> None:
     """Upscale all pictures; fill `results` one by one, so that an interruption loses none."""
     from edgesr.batch import ReadAhead, find_pictures, output_folder, plan, upscale_files
-    from edgesr.cli.progress_bar import progress_bar, say
-    from edgesr.overlap import choose_overlap, stated_facts
-    from edgesr.runtime import open_model
-    from edgesr.upscale import Upscaler
+    from edgesr.cli.progress_bar import progress_bar
+    from edgesr.overlap import stated_facts
 
     sources = find_pictures(inputs)
     _show_skipped(sources.skipped)
     with progress_bar() as progress, ReadAhead(sources.pictures, settings.max_pixels) as ahead:
-        runner = open_model(model_path, backend, threads=settings.threads)
-        lie, warning = choose_overlap(stated_facts(model_path), overlap, runner.shape)
-        if warning:
-            say(f"edgesr: note: {warning}")
-        jobs, folder = plan(sources, output, runner.shape.scale)
+        facts = stated_facts(network.path)
+        upscaler = _upscaler(network, facts, settings.threads)
+        _check_final_size(network, upscaler.scale, settings)
+        label = settings.final_size.label if settings.final_size else f"x{upscaler.scale}"
+        jobs, folder = plan(sources, output, label)
+        warned = False
         with output_folder(folder):
-            upscaler = Upscaler(runner, lie)
             for result in upscale_files(jobs, ahead, upscaler, settings, progress):
                 results.append(result)
                 _show_trouble(result, alone=len(jobs) == 1)
+                warned = warned or _show_inexact(result, facts)
+
+
+def _upscaler(
+    network: _Network, facts: "StatedFacts | None", threads: int
+) -> "Upscaler | WholeUpscaler":
+    """The network, loaded; with --whole it is loaded for each picture's size."""
+    from edgesr.cli.progress_bar import say
+    from edgesr.overlap import choose_overlap
+    from edgesr.runtime import open_model, read_shape
+    from edgesr.upscale import Upscaler
+    from edgesr.whole import WholeUpscaler
+
+    if network.whole:
+        multiple = facts.size_multiple if facts else 1
+        scale = read_shape(network.path).scale
+
+        def open_size(size: tuple[int, int]) -> "Runner":
+            return open_model(network.path, network.backend, threads=threads, size=size)
+
+        return WholeUpscaler(open_size, scale, multiple)
+    runner = open_model(network.path, network.backend, threads=threads)
+    overlap, warning = choose_overlap(facts, network.overlap, runner.shape)
+    if warning:
+        say(f"edgesr: note: {warning}")
+    return Upscaler(runner, overlap)
+
+
+def _check_final_size(network: _Network, scale: int, settings: "Settings") -> None:
+    """Resizing before is for networks that do not enlarge, and these do little without it.
+
+    Raises:
+        SizeError: A picture is to be resized for a network that enlarges it.
+    """
+    from edgesr.cli.progress_bar import say
+
+    if scale > 1 and settings.final_size is not None:
+        raise SizeError(
+            f"{network.path} enlarges x{scale} by itself, allowed with --factor and --to are "
+            "networks of scale 1, as imdn-as; leave the option out"
+        )
+    if scale == 1 and settings.final_size is None:
+        say(
+            f"edgesr: note: {network.path} does not enlarge: pictures keep their size; resize them "
+            "before with --factor N or --to HxW"
+        )
+
+
+def _show_inexact(result: "Done | Failed", facts: "StatedFacts | None") -> bool:
+    """Say on stderr that tiles of this network are not exact, and what was measured of it."""
+    from edgesr.batch import Failed
+    from edgesr.bundled import tiled_quality
+    from edgesr.cli.progress_bar import say
+
+    if facts is None or not facts.whole_picture or isinstance(result, Failed) or result.one_tile:
+        return False
+    found = tiled_quality(facts.model, facts.scale)
+    by_how_much = "how near they come was not measured for this network"
+    if found is not None:
+        by_how_much = (
+            f"with tiles of {found.height}x{found.width}, PSNR to the picture in one piece is "
+            f"{found.psnr_db:.1f} dB ({found.set_name}, {found.pictures} pictures)"
+        )
+    say(
+        f"edgesr: note: {facts.model} looks at the whole picture, and its tiles are not exact: "
+        f"{by_how_much}; --whole runs a picture in one piece"
+    )
+    return True
 
 
 def _show_skipped(skipped: "Sequence[Path]") -> None:
@@ -203,6 +309,7 @@ def _print_json(results: "Sequence[Done | Failed]", model_path: Path, backend: s
                 "input_size": _size(result.input_size),
                 "output_size": _size(result.output_size),
                 "tiles": result.tiles,
+                "one_tile": result.one_tile,
                 "seconds": round(result.seconds, 4),
                 "model": str(model_path),
                 "backend": backend,

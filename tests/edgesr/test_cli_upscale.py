@@ -128,6 +128,7 @@ def test_json_is_all_that_is_on_stdout(folder: Path, upscale: Upscale, small_tfl
         "input_size": {"height": 30, "width": 40},
         "output_size": {"height": 60, "width": 80},
         "tiles": 6,
+        "one_tile": False,
         "model": str(small_tflite),
         "backend": "cpu",
         "notes": [],

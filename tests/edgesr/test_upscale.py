@@ -286,7 +286,7 @@ def test_a_tflite_gives_what_its_network_gives(tmp_path: Path, size: tuple[int, 
     assert facts is not None
     assert facts.receptive_radius == 3
     pixels = _noise(*size)
-    upscaler = Upscaler(open_model(path, threads=1), Overlap(facts.receptive_radius))
+    upscaler = Upscaler(open_model(path, threads=1), Overlap(3))
     got = upscaler.upscale(Picture(pixels)).pixels_hwc
     error = np.abs(got - net.expected(pixels, shape).clip(0, 1) * 255)
     assert error.max() < 0.51, f"off by {error.max():.3f} grey levels"
@@ -299,6 +299,31 @@ def test_a_file_without_facts_states_nothing(tmp_path: Path) -> None:
     path = tmp_path / "foreign.tflite"
     path.write_bytes(SmallNet().tflite(8, 8, facts=False))
     assert stated_facts(path) is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "radius"),
+    [
+        ({}, 2),
+        ({"receptive_radius": None}, None),
+        ({"receptive_radius": -1}, "unsound"),
+        ({"receptive_radius": "2"}, "unsound"),
+        ({"scale": 0}, "unsound"),
+        ({"model": 5}, "unsound"),
+        ({"size_multiple": 1.5}, "unsound"),
+        ({"whole_picture": 1}, "unsound"),
+    ],
+    ids=str,
+)
+def test_unsound_facts_are_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, object], radius: object
+) -> None:
+    path = tmp_path / "small.tflite"
+    net = SmallNet()
+    monkeypatch.setattr(SmallNet, "facts", lambda _, right=net.facts(): right | wrong)
+    path.write_bytes(net.tflite(8, 8))
+    facts = stated_facts(path)
+    assert (facts.receptive_radius if facts else "unsound") == radius
 
 
 _SHAPE = ModelShape(720, 480, 2)
