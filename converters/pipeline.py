@@ -1,4 +1,4 @@
-"""Checkpoint -> proven `.tflite`: the stages in order, each returning a typed value."""
+"""Checkpoint or ONNX file -> proven `.tflite`: the stages in order, each with a typed result."""
 
 import contextlib
 import hashlib
@@ -7,7 +7,7 @@ import platform
 import tempfile
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.manifest import FACTS_ENTRY, Facts, GpuRecord, Manifest, RangeRecord, manifest_path
-from converters.probes import Probe, Reference, calibration_probes, verification_probes
+from converters.probes import Probe, calibration_probes, verification_probes
+from converters.source import Source, checkpoint_source
 from converters.spec import ConversionSpec, Precision, check_multiple, file_name
-from edgesr.checkpoints import LoadedCheckpoint, weights_sha256
+from edgesr.checkpoints import LoadedCheckpoint
 from edgesr.files import atomic_outputs, check_writable, temporary_file_errors
 from edgesr.progress import ProgressCallback, silent
 
 if TYPE_CHECKING:
     import onnx
-    from torch import nn
 
     from converters.gpu_gate import FoundGpu
     from converters.passes.fp16_range import RangeReport
@@ -36,10 +36,6 @@ Float32Array = NDArray[np.float32]
 GPU_PASSES = (
     "io_scale", "split_free", "linear_chains", "depth_to_space", "global_mean", "fp16_range",
 )  # fmt: skip
-
-_TOOLS = ("torch", "onnx", "onnx2tf", "tensorflow", "ai-edge-litert", "numpy", "edgesr")
-# Magnitudes are calibrated on crops of this size: the reach of the networks here is far smaller.
-_CALIBRATION_SIDE = 128
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,7 @@ class Rewritten:
 
 
 def convert(
-    checkpoint: LoadedCheckpoint,
+    source: LoadedCheckpoint | Source,
     spec: ConversionSpec,
     outputs: Mapping[Precision, Path],
     *,
@@ -70,10 +66,10 @@ def convert(
     threads: int | None = None,
     progress: ProgressCallback = silent,
 ) -> list[Manifest]:
-    """Convert a checkpoint, prove every file equal to it, and only then write them.
+    """Convert a network, prove every file equal to it, and only then write them.
 
     Args:
-        checkpoint: The loaded network, training or plain form.
+        source: The loaded checkpoint, training or plain form, or an ONNX file.
         spec: Size and precisions.
         outputs: Precision -> path of the `.tflite`; the manifest goes beside it as `.json`.
         pictures: Folder of photographs for calibration and parity; None for the test card.
@@ -90,32 +86,34 @@ def convert(
         ParityGateError: A file does not match, or the GPU does not take it; nothing is written.
         AcceleratorError: The GPU accelerator crashed, or ran out of memory or time.
         ConversionError: A stage cannot do its work.
+        NotCleanError: The GPU would refuse operators, where the source must have none such.
         SizeError: The network does not take that size, or it needs more memory than there is.
         OutputError: A file cannot be written; none of them is.
     """
     from converters.gpu_gate import look_for_gpu
+    from converters.gpu_refusal import check_clean
     from converters.memory import check_memory
     from converters.parity import DEFAULT_BACKENDS
     from converters.tflite import Onnx2tf
-    from converters.verify import torch_reference, verify
-    from edgesr.reparam import fold
+    from converters.verify import verify
 
-    check_multiple(spec, checkpoint.spec)
+    if isinstance(source, LoadedCheckpoint):
+        check_multiple(spec, source.spec)
     targets = [t for p in spec.precisions for t in (outputs[p], manifest_path(outputs[p]))]
     for target in targets:
         check_writable(target, overwrite=overwrite)
     gpu = look_for_gpu(wanted=gpu_gate)
-    with _stage(progress, "fold"):
-        plain = fold(checkpoint.net)
-    check_memory(plain, spec.height, spec.width)
-    reference = torch_reference(checkpoint.net, checkpoint.spec.value_range)
+    if isinstance(source, LoadedCheckpoint):
+        with _stage(progress, "fold"):
+            source = checkpoint_source(source)
+    check_memory(source.bytes_per_pixel, spec.height, spec.width)
     with contextlib.ExitStack() as stack:
         workers = [stack.enter_context(Onnx2tf()) for _ in spec.precisions]
-        rewritten = _rewritten(plain, checkpoint, reference, spec, pictures, progress)
+        rewritten = _rewritten(source, spec, pictures, progress)
         contents: list[bytes] = []
         for worker, precision in zip(workers, spec.precisions, strict=True):
             progress("convert", len(contents), len(workers))
-            contents.append(_tflite_file(worker, rewritten, checkpoint, spec, precision))
+            contents.append(_tflite_file(worker, rewritten, source, spec, precision))
         progress("convert", len(contents), len(workers))
     contrasts = {probe.name: probe.contrast for probe in rewritten.calibration}
     probes = verification_probes(spec.height, spec.width, pictures, contrasts)
@@ -124,12 +122,20 @@ def convert(
         with temporary_file_errors():
             for path, content in zip(files, contents, strict=True):
                 path.write_bytes(content)
+        if source.must_be_clean:
+            check_clean(files)
         backends = {p.value: (*DEFAULT_BACKENDS[p.value], *gpu.backends) for p in spec.precisions}
         reports = verify(
-            files, reference, probes, backends=backends, threads=threads, progress=progress
+            files,
+            source.reference,
+            probes,
+            referee=source.referee,
+            backends=backends,
+            threads=threads,
+            progress=progress,
         )
         manifests = [
-            _manifest(path, report, rewritten, gpu)
+            _manifest(path, report, rewritten, source, gpu)
             for path, report in zip(files, reports, strict=True)
         ]
     texts = [t for c, m in zip(contents, manifests, strict=True) for t in (c, m.to_json().encode())]
@@ -140,11 +146,11 @@ def convert(
 
 
 def default_outputs(
-    checkpoint: LoadedCheckpoint, spec: ConversionSpec, folder: Path
+    source: LoadedCheckpoint | Source, spec: ConversionSpec, folder: Path
 ) -> dict[Precision, Path]:
     """The standard names in a folder."""
-    arch = checkpoint.spec
-    return {p: folder / file_name(arch.name, arch.scale, spec, p) for p in spec.precisions}
+    network = source.spec if isinstance(source, LoadedCheckpoint) else source
+    return {p: folder / file_name(network.name, network.scale, spec, p) for p in spec.precisions}
 
 
 def rewrite(
@@ -200,28 +206,22 @@ def _stage(progress: ProgressCallback, name: str) -> Generator[None]:
 
 
 def _rewritten(
-    plain: "nn.Module",
-    checkpoint: LoadedCheckpoint,
-    reference: Reference,
-    spec: ConversionSpec,
-    pictures: Path | None,
-    progress: ProgressCallback,
+    source: Source, spec: ConversionSpec, pictures: Path | None, progress: ProgressCallback
 ) -> Rewritten:
     """Export and rewrite at the size of calibration."""
-    from converters.onnx_export import export
-
-    height, width = min(spec.height, _CALIBRATION_SIDE), min(spec.width, _CALIBRATION_SIDE)
+    height, width = source.calibration_size(spec.height, spec.width)
     with _stage(progress, "export"):
-        exported = export(plain, height, width)
+        exported = source.export(height, width)
     with _stage(progress, "rewrite"):
-        calibration = calibration_probes(height, width, pictures, reference)
-        return rewrite(exported, checkpoint.spec.value_range, calibration)
+        calibration = calibration_probes(height, width, pictures, source.reference)
+        rewritten = rewrite(exported, source.value_range, calibration)
+    return replace(rewritten, passes=(*source.passes, *rewritten.passes))
 
 
 def _tflite_file(
     worker: "Onnx2tf",
     rewritten: Rewritten,
-    checkpoint: LoadedCheckpoint,
+    source: Source,
     spec: ConversionSpec,
     precision: Precision,
 ) -> bytes:
@@ -235,7 +235,7 @@ def _tflite_file(
     if half:
         model = fp16_rounding.round_weights(model, _nchw(rewritten.calibration))
         passes = (*passes, fp16_rounding.NAME)
-    facts = _facts(passes, checkpoint, spec, precision)
+    facts = _facts(passes, source, spec, precision)
     return embed(
         worker.convert(with_input_size(model, spec.height, spec.width), half=half),
         input_name=facts.input_name,
@@ -246,35 +246,32 @@ def _tflite_file(
 
 
 def _facts(
-    passes: tuple[str, ...],
-    checkpoint: LoadedCheckpoint,
-    spec: ConversionSpec,
-    precision: Precision,
+    passes: tuple[str, ...], source: Source, spec: ConversionSpec, precision: Precision
 ) -> Facts:
+    versions = {name: importlib.metadata.version(name) for name in source.tools}
     return Facts(
-        model=checkpoint.spec.name,
-        scale=checkpoint.spec.scale,
+        model=source.name,
+        scale=source.scale,
         height=spec.height,
         width=spec.width,
         precision=precision.value,
-        receptive_radius=checkpoint.spec.receptive_radius,
-        size_multiple=checkpoint.spec.size_multiple,
-        whole_picture=checkpoint.spec.whole_picture,
-        weights_sha256=weights_sha256(checkpoint.net),
-        weights_source=checkpoint.source,
-        weights_licence=checkpoint.licence,
+        receptive_radius=source.receptive_radius,
+        size_multiple=source.size_multiple,
+        whole_picture=source.whole_picture,
+        weights_sha256=source.weights_sha256,
+        weights_source=source.weights_source,
+        weights_licence=source.weights_licence,
         passes=passes,
-        tool_versions=_tool_versions(),
+        tool_versions={"python": platform.python_version(), **versions},
     )
 
 
-def _tool_versions() -> dict[str, str]:
-    versions = {name: importlib.metadata.version(name) for name in _TOOLS}
-    return {"python": platform.python_version(), **versions}
-
-
 def _manifest(
-    path: Path, report: "ParityReport", rewritten: Rewritten, gpu: "FoundGpu"
+    path: Path,
+    report: "ParityReport",
+    rewritten: Rewritten,
+    source: Source,
+    gpu: "FoundGpu",
 ) -> Manifest:
     """The record of one proven file."""
     from converters.audit import audit
@@ -297,6 +294,7 @@ def _manifest(
             scaled_tensors=ranges.scaled_tensors,
             calibration_inputs=tuple(probe.name for probe in rewritten.calibration),
         ),
+        reference=source.referee,
         parity=report.backends,
         gpu=GpuRecord.of(found.offences, gpu),
     )
