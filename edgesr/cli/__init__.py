@@ -17,6 +17,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "convert": ("edgesr.cli.convert", "Convert a checkpoint to a .tflite, proven equal to it."),
     "doctor": ("edgesr.cli.doctor", "Show what this machine has for edgesr, and what is missing."),
     "fold": ("edgesr.cli.fold", "Fold a checkpoint in training form into plain weights."),
+    "info": ("edgesr.cli.info", "Count what a network costs, as papers do."),
     "inspect": ("edgesr.cli.inspect", "Show what is in a .tflite and whether a GPU takes it."),
     "models": ("edgesr.cli.models", "List the networks that can be converted."),
     "train": ("edgesr.cli.train", "Train a network by a recipe."),
