@@ -7,7 +7,6 @@ then tells the others to stop, and waits until each has cleaned its phone.
 import concurrent.futures
 import datetime
 import os
-import platform
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,13 +25,13 @@ from android_bench.record import (
     Conditions,
     DeviceRecord,
     Failure,
-    FileFacts,
     ToolFacts,
 )
 from android_bench.workspace import check_space, put, workspace
 from edgesr import __version__
-from edgesr.download import file_sha256
+from edgesr.benching.host import file_facts, unique_names
 from edgesr.errors import EdgeSRError
+from edgesr.machine import system
 from edgesr.progress import ProgressCallback, silent
 from edgesr.runtime import read_model_bytes
 
@@ -87,7 +86,7 @@ def run_benchmark(
         ModelFileError: A file is no `.tflite`, or none that can be compared.
         PictureError: A picture cannot be used.
     """
-    named = _names(files)
+    named = unique_names(files)
     for path in files:
         read_model_bytes(path)
     given = read_binary(binary) if binary is not None else None
@@ -111,7 +110,7 @@ def run_benchmark(
         created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         edgesr=__version__,
         adb=adb.version(),
-        host=f"{platform.system()} {platform.machine()}",
+        host=system(),
         conditions=Conditions(
             load=plan.load,
             repeats=plan.repeats,
@@ -119,21 +118,11 @@ def run_benchmark(
             cool_battery_celsius=plan.cooldown.battery_celsius,
             sustained_s=plan.sustained_s,
         ),
-        files=tuple(
-            FileFacts(name=name, sha256=file_sha256(path), size_bytes=path.stat().st_size)
-            for name, path in named.items()
-        ),
+        files=file_facts(named),
         devices=tuple(o.device for o in outcomes if o.device is not None),
         cases=tuple(case for outcome in outcomes for case in outcome.cases),
         failures=tuple(failure for outcome in outcomes for failure in outcome.failures),
     )
-
-
-def _names(files: Sequence[Path]) -> dict[str, Path]:
-    """What to call each file: its name, or its path where two have the same name."""
-    unique = list(dict.fromkeys(files))
-    names = [path.name for path in unique]
-    return {path.name if names.count(path.name) == 1 else str(path): path for path in unique}
 
 
 def _in_threads(tasks: Sequence[Callable[[], _Outcome]], stop: threading.Event) -> list[_Outcome]:

@@ -2,20 +2,13 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from android_bench.command import Flavour, Load, Setting
 from android_bench.delegation import Delegation
 from android_bench.parse import Memory, Stats
 from android_bench.result_proto import ResultProto
+from edgesr.benching.record import Record, RecordHead
 
 Purpose = Literal["latency", "memory", "cold start", "warm start", "sustained", "check"]
-
-
-class Record(BaseModel):
-    """Unknown keys are errors: a typo must not pass as an absent fact."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Health(Record):
@@ -240,20 +233,6 @@ class Failure(Record):
     log: str
 
 
-class FileFacts(Record):
-    """A file that was measured.
-
-    Attributes:
-        name: Its name.
-        sha256: Digest of its bytes.
-        size_bytes: How many they are.
-    """
-
-    name: str
-    sha256: str
-    size_bytes: int
-
-
 class ToolFacts(Record):
     """The benchmark_model that a phone ran.
 
@@ -308,30 +287,21 @@ class Conditions(Record):
     sustained_s: float | None
 
 
-class BenchRecord(Record):
+class BenchRecord(RecordHead):
     """A whole benchmark.
 
     Attributes:
         on: Where the files ran.
-        created_at: When it ended, UTC, ISO 8601.
-        edgesr: Version of edgesr.
         adb: Version of adb.
-        host: Operating system and architecture of this host.
         conditions: How everything was measured.
-        files: What was measured.
         devices: On what.
         cases: The results.
         failures: What gave none.
     """
 
-    schema_version: Literal[1] = 1
     on: Literal["android"] = "android"
-    created_at: str
-    edgesr: str
     adb: str
-    host: str
     conditions: Conditions
-    files: tuple[FileFacts, ...]
     devices: tuple[DeviceRecord, ...]
     cases: tuple[Case, ...]
     failures: tuple[Failure, ...]

@@ -1,15 +1,12 @@
 """How long one run of a file takes on this machine's CPU."""
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from edgesr.benching.turns import Float64Array, time_in_turns
 from edgesr.runtime import open_model
 
-Float64Array = NDArray[np.float64]
+__all__ = ["Float64Array", "measure_latencies"]
 
 
 def measure_latencies(
@@ -30,11 +27,4 @@ def measure_latencies(
         ModelFileError: A file is unreadable, or not a super-resolution model.
     """
     runners = [open_model(file, threads=threads) for file in files]
-    inputs = [np.full(runner.shape.lr_nhwc, 0.5, np.float32) for runner in runners]
-    taken_ms = np.empty((len(files), warm_up + rounds))
-    for turn in range(warm_up + rounds):
-        for index, (runner, lr_nhwc) in enumerate(zip(runners, inputs, strict=True)):
-            start = time.perf_counter()
-            runner.run(lr_nhwc)
-            taken_ms[index, turn] = 1e3 * (time.perf_counter() - start)
-    return list(taken_ms[:, warm_up:])
+    return list(time_in_turns(runners, runs=rounds, warm_up=warm_up).T)

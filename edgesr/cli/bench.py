@@ -1,27 +1,60 @@
 """`edgesr bench`: how long files take where they run."""
 
+import importlib
 import re
 from pathlib import Path
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
 _DELEGATES = ("cpu", "xnnpack", "gpu", "nnapi")
+_BACKENDS = ("cpu", "cpu-fp16", "gpu", "gpu-fp16")
+_HOST_ONLY = {"backends", "budget"}
+_BOTH = {"files", "where", "threads", "runs", "warm_up", "as_json", "output", "force"}
+_PHONE_THREADS = (4,)
+#: First word -> module that holds the command.
+_COMMANDS = {"compare": "edgesr.cli.bench_compare", "report": "edgesr.cli.bench_report"}
 
 
-def _threads(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, ...]:
+class _Bench(click.Command):
+    """A command whose first argument may be the name of another instead of a file."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,  # noqa: ANN401 - as click has it
+    ) -> click.Context:
+        if args and args[0] in _COMMANDS:
+            command: click.Command = importlib.import_module(_COMMANDS[args[0]]).command
+            return command.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+def _threads(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[int, ...] | None:
     """Numbers with commas between them."""
+    if value is None:
+        return None
     if not re.fullmatch(r"[1-9]\d?(,[1-9]\d?)*", value):
         raise click.BadParameter(f"got {value!r}, allowed numbers from 1 to 99, e.g. 1,4")
     return tuple(dict.fromkeys(map(int, value.split(","))))
 
 
 @click.command(
+    cls=_Bench,
     epilog="""\b
 Examples:
+  edgesr bench a.tflite b.tflite --on host --backend cpu --backend cpu-fp16 --threads 2
   edgesr bench imdn-rtc_x2_720x480_fp16.tflite --on android
   edgesr bench a.tflite b.tflite --on android --delegate gpu --delegate xnnpack --threads 1,4
   edgesr bench a.tflite --on android --precision fp16 --precision fp32 --check -o a.json
-"""
+  edgesr bench compare old.json new.json --max-regression 5%
+  edgesr bench report new.json -o new.html
+""",
 )
 @click.argument(
     "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path)
@@ -29,9 +62,24 @@ Examples:
 @click.option(
     "--on",
     "where",
-    type=click.Choice(["android"]),
+    type=click.Choice(["host", "android"]),
     required=True,
-    help="Where to run: phones, over adb.",
+    help="Where to run: here, or on phones over adb.",
+)
+@click.option(
+    "--backend",
+    "backends",
+    type=click.Choice(_BACKENDS),
+    multiple=True,
+    default=("cpu",),
+    show_default=True,
+    help="host: what computes; may be repeated. -fp16 computes every operator in FP16.",
+)
+@click.option(
+    "--budget",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="host: time for the runs of one backend; then there are fewer of them.",
 )
 @click.option(
     "--serial",
@@ -65,11 +113,9 @@ Examples:
 )
 @click.option(
     "--threads",
-    default="4",
-    show_default=True,
     metavar="N,...",
     callback=_threads,
-    help="CPU threads of cpu and xnnpack, e.g. 1,4.",
+    help="CPU threads, e.g. 1,4. Default: all CPUs of this host, 4 of a phone.",
 )
 @click.option(
     "--binary",
@@ -136,11 +182,13 @@ def command(
     *,
     files: tuple[Path, ...],
     where: str,
+    backends: tuple[str, ...],
+    budget: float | None,
     serials: tuple[str, ...],
     delegates: tuple[str, ...],
     precisions: tuple[str, ...],
     gpu_backend: str | None,
-    threads: tuple[int, ...],
+    threads: tuple[int, ...] | None,
     binary: Path | None,
     runs: int,
     warm_up: int,
@@ -156,26 +204,35 @@ def command(
     output: Path | None,
     force: bool,
 ) -> None:
-    """Measure the latency of .tflite FILEs.
+    """Measure the latency of .tflite FILEs, in turns.
+
+    Options of host are for --on host alone; those of no mark but --threads, --runs, --warm-up and
+    the output are for phones. `edgesr bench compare` and `edgesr bench report` take the records.
 
     On a phone, benchmark_model runs over adb. A result counts only where its log proves that the
     delegate ran the whole graph, where the phone was cool and did not throttle, and where
     benchmark_model ignored no flag; anything else is an error and exits with status 1. Nothing is
     left on the phone.
     """
-    from android_bench.cases import Plan
-    from android_bench.command import Load
-    from android_bench.cooldown import Cooldown
-    from edgesr.cli import bench_android
     from edgesr.files import check_writable
 
-    assert where == "android"
+    _refuse_others_options(where)
     if pictures is not None and not check:
         raise click.UsageError("got --pictures without --check; add it")
     if output is not None:
         check_writable(output, overwrite=force)
+    if where == "host":
+        _on_host(files, backends, threads, runs, warm_up, budget, as_json, output, force)
+        return
+    from android_bench.cases import Plan
+    from android_bench.command import Load
+    from android_bench.cooldown import Cooldown
+    from edgesr.cli import bench_android
+
     plan = Plan(
-        settings=bench_android.settings(delegates, precisions, gpu_backend, threads),
+        settings=bench_android.settings(
+            delegates, precisions, gpu_backend, threads or _PHONE_THREADS
+        ),
         load=Load(runs=runs, warm_up_runs=warm_up, max_secs=time_limit / 3),
         repeats=repeats,
         pinned=pin,
@@ -186,3 +243,45 @@ def command(
     chosen = bench_android.choose_pictures(pictures) if check else None
     record = bench_android.measure(files, plan, serials, binary, chosen)
     bench_android.show(record, as_json=as_json, output=output, force=force)
+
+
+def _refuse_others_options(where: str) -> None:
+    """An option of the other place would be ignored without a word."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        fits = name in _BOTH or (name in _HOST_ONLY) == (where == "host")
+        if given and not fits:
+            other = "android" if where == "host" else "host"
+            raise click.UsageError(f"got {parameter.opts[0]}, which goes with --on {other}")
+
+
+def _on_host(
+    files: tuple[Path, ...],
+    backends: tuple[str, ...],
+    threads: tuple[int, ...] | None,
+    runs: int,
+    warm_up: int,
+    budget: float | None,
+    as_json: bool,
+    output: Path | None,
+    force: bool,
+) -> None:
+    """The whole command with --on host."""
+    from edgesr.benching.host import HostPlan, run_host_benchmark
+    from edgesr.cli import bench_host
+    from edgesr.cli.progress_bar import progress_bar
+    from edgesr.files import atomic_outputs
+
+    plan = HostPlan(bench_host.settings(backends, threads), runs, warm_up, budget)
+    with progress_bar() as progress:
+        record = run_host_benchmark(files, plan, progress=progress)
+    text = record.model_dump_json(indent=2)
+    if output is not None:
+        with atomic_outputs([output], overwrite=force) as (part,):
+            part.write_text(f"{text}\n")
+    if as_json:
+        click.echo(text)
+    else:
+        bench_host.show(record)

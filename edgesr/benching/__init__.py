@@ -1,0 +1,1 @@
+"""Latencies: measured on this host, as records, compared, and shown; phones bring their own."""

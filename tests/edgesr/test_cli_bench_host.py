@@ -1,0 +1,131 @@
+"""`edgesr bench --on host`."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgesr.benching.host import HostPlan, run_host_benchmark
+from edgesr.benching.record import NO_OPERATOR_TIMES, HostRecord, HostSetting
+from edgesr.benching.turns import time_in_turns
+from edgesr.gpu import GpuDevice
+from edgesr.runtime import Backend, Float32Array, ModelShape
+from helpers.commands import run_here
+from helpers.small_net import SmallNet
+
+
+class Named:
+    """A runner that tells when it runs."""
+
+    shape = ModelShape(2, 2, 2)
+    device: GpuDevice | None = None
+
+    def __init__(self, name: str, said: list[str]) -> None:
+        self._name, self._said = name, said
+
+    def run(self, lr_nhwc: Float32Array) -> Float32Array:
+        self._said.append(self._name)
+        return lr_nhwc
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two small files, the second with four times the pixels."""
+    folder = tmp_path_factory.mktemp("files")
+    paths = [folder / "small.tflite", folder / "large.tflite"]
+    for path, (height, width) in zip(paths, [(48, 32), (96, 64)], strict=True):
+        path.write_bytes(SmallNet().tflite(height, width))
+    return paths
+
+
+def test_files_take_turns_and_warm_up_does_not_count() -> None:
+    said: list[str] = []
+    taken_ms = time_in_turns([Named("a", said), Named("b", said)], runs=3, warm_up=2)
+    assert taken_ms.shape == (3, 2)
+    assert said == ["a", "b"] * 5
+
+
+def test_a_budget_ends_the_runs_but_not_before_the_first_turn() -> None:
+    said: list[str] = []
+    assert time_in_turns([Named("a", said)], runs=50, warm_up=2, budget_s=0.0).shape == (1, 1)
+    assert len(said) == 3
+
+
+def test_a_whole_run_is_a_record_with_every_run(
+    files: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    target = tmp_path / "r.json"
+    words = ["--backend", "cpu", "--backend", "cpu-fp16", "--threads", 1, "--runs", 6, "-o", target]
+    ran = run_here(monkeypatch, capsys, "bench", *files, "--on", "host", *words)
+    assert ran.status == 0, ran.err
+    record = HostRecord.model_validate_json(target.read_text())
+    assert [(case.file, str(case.setting)) for case in record.cases] == [
+        ("small.tflite", "cpu 1 thread"),
+        ("large.tflite", "cpu 1 thread"),
+        ("small.tflite", "cpu-fp16 1 thread"),
+        ("large.tflite", "cpu-fp16 1 thread"),
+    ]
+    for case in record.cases:
+        got = case.summary
+        assert (got.runs, len(case.samples_ms)) == (6, 6)
+        assert got.median_ms == pytest.approx(float(np.median(case.samples_ms)))
+        assert got.min_ms <= got.median_ms <= got.p90_ms <= got.p95_ms <= got.max_ms
+        assert min(got.cold_init_ms, got.warm_init_ms, got.first_ms) > 0
+        assert got.peak_mb is None or 10 < got.peak_mb < 1000
+        assert NO_OPERATOR_TIMES in case.notes
+    assert record.cases[0].summary.ratio_to_first == 1.0
+    assert record.machine.runtime.startswith("ai-edge-litert ")
+    assert "cpu-fp16 1 thread" in ran.out
+    assert NO_OPERATOR_TIMES in ran.out
+
+
+def test_the_memory_is_that_of_the_file_and_not_of_who_asks(files: list[Path]) -> None:
+    """A process inherits ru_maxrss from the one that starts it."""
+    held = np.ones(60_000_000)  # 480 MB
+    plan = HostPlan((HostSetting(backend=Backend.CPU, threads=1),), runs=1, warm_up=0)
+    peak_mb = run_host_benchmark(files[:1], plan).cases[0].summary.peak_mb
+    assert peak_mb is None or peak_mb < held.nbytes / 1e6
+
+
+def test_json_alone_is_on_stdout(
+    files: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--on", "host", "--threads", 1, "--runs", 500, "--budget", 0.0001, "--json"]
+    ran = run_here(monkeypatch, capsys, "bench", files[0], *words)
+    assert ran.status == 0, ran.err
+    case = HostRecord.model_validate(json.loads(ran.out)).cases[0]
+    assert any("of 500 runs within 0.0001 s" in note for note in case.notes)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        pytest.param(["--on", "host", "--delegate", "gpu"], ("--delegate", "android"), id="phone"),
+        pytest.param(["--on", "android", "--budget", "3"], ("--budget", "host"), id="host"),
+        pytest.param(
+            ["--on", "host", "--backend", "gpu", "--threads", "2"], ("--threads",), id="threads"
+        ),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_wrong_usage(
+    files: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    said: tuple[str, ...],
+) -> None:
+    run_here(monkeypatch, capsys, "bench", files[0], *words).is_wrong_usage(*said)
+
+
+def test_a_file_that_is_none_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = tmp_path / "a.tflite"
+    bad.write_bytes(b"nothing")
+    run_here(monkeypatch, capsys, "bench", bad, "--on", "host").fails_alone("not a .tflite")
