@@ -19,6 +19,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "fold": ("edgesr.cli.fold", "Fold a checkpoint in training form into plain weights."),
     "info": ("edgesr.cli.info", "Count what a network costs, as papers do."),
     "inspect": ("edgesr.cli.inspect", "Show what is in a .tflite and whether a GPU takes it."),
+    "metrics": ("edgesr.cli.metrics", "Measure how alike pictures are, as papers do."),
     "models": ("edgesr.cli.models", "List the networks that can be converted."),
     "train": ("edgesr.cli.train", "Train a network by a recipe."),
     "upscale": ("edgesr.cli.upscale", "Upscale pictures with a .tflite."),
