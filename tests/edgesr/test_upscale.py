@@ -319,9 +319,9 @@ def test_unsound_facts_are_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, object], radius: object
 ) -> None:
     path = tmp_path / "small.tflite"
-    net = SmallNet()
-    monkeypatch.setattr(SmallNet, "facts", lambda _, right=net.facts(): right | wrong)
-    path.write_bytes(net.tflite(8, 8))
+    said = SmallNet().facts() | wrong
+    monkeypatch.setattr(SmallNet, "facts", lambda _: said)
+    path.write_bytes(SmallNet().tflite(8, 8))
     facts = stated_facts(path)
     assert (facts.receptive_radius if facts else "unsound") == radius
 
