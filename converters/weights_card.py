@@ -1,7 +1,8 @@
 """The model card of bundled weights, written from their record alone."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from converters.records import QualityRecord, WeightsRecord
 
@@ -87,11 +88,24 @@ def _training(record: WeightsRecord) -> str:
             f"torch {machine['torch']}",
             f"- Seed: {run['recipe']['seed']}",
             f"- Commit: `{run['commit']}`",
-            f"- Start: random weights; taken are the averaged weights of step "
+            f"- Start: {_start(run)}; taken are the averaged weights of step "
             f"{result['best_step']:,}, the best of those measured on {_chosen_on(record)} "
             f"({result['psnr_db']:.3f} dB there)",
         ]
     )
+
+
+def _start(run: Mapping[str, Any]) -> str:
+    """What the training began with, as far back as its files tell."""
+    first = run.get("first_weights")
+    if first is None:
+        return "random weights"
+    facts = first["facts"]
+    text = f"the weights of an earlier training (sha256 `{first['sha256'][:16]}...`"
+    if not facts:
+        return text + ")"
+    steps = f'{facts["step"]:,} steps of "{facts["recipe"]["description"]}"'
+    return f"{text}: {steps}, commit `{facts['commit']}`, itself from {_start(facts)})"
 
 
 def _chosen_on(record: WeightsRecord) -> str:
