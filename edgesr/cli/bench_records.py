@@ -1,0 +1,55 @@
+"""Records of `edgesr bench`, of hosts and of phones, read from files."""
+
+import json
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from android_bench.measured import of_phones
+from android_bench.record import BenchRecord
+from edgesr.benching.measured import Measured, of_host
+from edgesr.benching.record import HostRecord
+from edgesr.errors import EdgeSRError
+
+AnyRecord = BenchRecord | HostRecord
+
+
+class RecordFileError(EdgeSRError):
+    """A file is no record of `edgesr bench`."""
+
+
+def read_record(path: Path) -> AnyRecord:
+    """Read a record.
+
+    Raises:
+        RecordFileError: The file is unreadable, or no record.
+    """
+    made = "make one with `edgesr bench FILE... -o`"
+    try:
+        text = path.read_text()
+        kind = json.loads(text)["on"]
+    except OSError as error:
+        raise RecordFileError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RecordFileError(f"{path} is no record of `edgesr bench`; {made}") from error
+    models = {"android": BenchRecord, "host": HostRecord}
+    if not isinstance(kind, str) or kind not in models:
+        raise RecordFileError(f"{path} is a record on {kind!r}, allowed {', '.join(models)}")
+    try:
+        return models[kind].model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RecordFileError(f"{path} is damaged at {where}: {first['msg']}; {made}") from error
+
+
+def results(record: AnyRecord, path: Path) -> list[Measured]:
+    """Every result of it.
+
+    Raises:
+        RecordFileError: A result is of a file or a device that the record does not describe.
+    """
+    try:
+        return list(of_phones(record) if isinstance(record, BenchRecord) else of_host(record))
+    except KeyError as error:
+        raise RecordFileError(f"{path} has a result of {error}, and says no more of it") from error
