@@ -1,11 +1,13 @@
 """Why the GPU accelerator refuses a file, in terms of the rules, and what removes the reason."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from converters.audit import Audit, audit
 from converters.gpu_rules import Offence
 from converters.manifest import RefusalRecord
+from edgesr.errors import ConversionError
 from edgesr.gpu_log import Refusal, Refusals
 
 # The runtime's own limits, and not the GPU's: more elements than a 32-bit number counts.
@@ -39,6 +41,37 @@ def explain(path: Path, refusals: Refusals) -> tuple[RefusalRecord, ...]:
         silent = "not reached by the accelerator"
         records += [_record(Refusal(name, silent), found) for name in reversed(others)]
     return tuple(records)
+
+
+class NotCleanError(ConversionError):
+    """A file holds operators that the GPU refuses, and is to hold none.
+
+    Attributes:
+        refusals: One record per kind of operator.
+    """
+
+    def __init__(self, refusals: tuple[RefusalRecord, ...]) -> None:
+        first, *others = refusals
+        more = f" (and {len(others)} more)" if others else ""
+        super().__init__(
+            f"the GPU delegate refuses operators of this network: {first}{more}; to write "
+            "the file nevertheless, give --allow-cpu-operators"
+        )
+        self.refusals = refusals
+
+
+def check_clean(files: Iterable[Path]) -> None:
+    """Refuse files that break a known rule of the GPU's.
+
+    Raises:
+        NotCleanError: One does.
+    """
+    for path in files:
+        found = audit(path)
+        first = {offence.operator: offence for offence in reversed(found.refused)}
+        if first:
+            refusals = [Refusal(name, f"got {o.found}") for name, o in reversed(first.items())]
+            raise NotCleanError(tuple(_record(refusal, found) for refusal in refusals))
 
 
 def _record(refusal: Refusal, found: Audit) -> RefusalRecord:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 #: Name of the metadata entry inside the `.tflite` that holds the `Facts` as JSON.
 FACTS_ENTRY = "EDGESR_FACTS"
 
+#: What a file of one of our networks is compared with.
+PYTORCH = "PyTorch, the network before folding"
+
 
 class Record(BaseModel):
     """Unknown keys are errors: a typo must not pass as an absent fact."""
@@ -40,7 +43,8 @@ class Facts(Record):
         dtype: Type of input and output.
         value_range: Smallest and largest value of input and output; the output is not clipped.
         precision: Type of the stored weights.
-        receptive_radius: Pixels by which tiles must overlap on each inner side.
+        receptive_radius: Pixels by which tiles must overlap on each inner side; None where it is
+            not known.
         size_multiple: What tiles must begin at multiples of, in the picture; 1 is not written.
         whole_picture: Whether statistics over all pixels enter every pixel, so that tiles come near
             the network's result on the whole picture and are not equal to it; only true is written.
@@ -64,7 +68,7 @@ class Facts(Record):
     dtype: Literal["float32"] = "float32"
     value_range: tuple[float, float] = (0.0, 1.0)
     precision: Literal["fp16", "fp32"]
-    receptive_radius: int = Field(ge=0)
+    receptive_radius: int | None = Field(ge=0)
     size_multiple: int = Field(default=1, ge=1)
     whole_picture: bool = False
     signature: str = "serving_default"
@@ -249,6 +253,7 @@ class Manifest(Record):
         operators: Operator -> count.
         peak_activation_bytes: By liveness over the operators, in the file's own types.
         fp16_range: What the pass did; None if it did not run.
+        reference: What the file was compared with.
         parity: Per backend.
         gpu: Whether a GPU takes it.
     """
@@ -261,6 +266,7 @@ class Manifest(Record):
     operators: dict[str, int]
     peak_activation_bytes: int
     fp16_range: RangeRecord | None
+    reference: str = PYTORCH
     parity: tuple[BackendParity, ...]
     gpu: GpuRecord
 

@@ -5,11 +5,8 @@ from typing import TYPE_CHECKING
 from edgesr.errors import SizeError
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from converters.graph import Graph
 
-_PROBE_SIDE = 32
 _GIB = 2**30
 # What the libraries take whatever the size is, and how often the network's own peak of activations
 # is held at once: PyTorch, both runtimes, the outputs that are compared and their differences.
@@ -19,18 +16,18 @@ _BASE_BYTES = 1.5 * _GIB
 _COPIES = 10.0
 
 
-def check_memory(net: "nn.Module", height: int, width: int) -> None:
+def check_memory(bytes_per_pixel: float, height: int, width: int) -> None:
     """Refuse a size whose conversion needs more memory than this machine has free.
 
     Args:
-        net: The plain network.
+        bytes_per_pixel: What `activation_bytes_per_pixel` says of the network.
         height: Rows of the fixed input.
         width: Columns of the fixed input.
 
     Raises:
         SizeError: The predicted peak is larger than the memory that is free.
     """
-    needed, free = predicted_bytes(net, height, width), _free_bytes()
+    needed, free = predicted_bytes(bytes_per_pixel, height, width), _free_bytes()
     if needed > free:
         raise SizeError(
             f"converting at {height}x{width} needs about {needed / _GIB:.1f} GiB of memory and "
@@ -39,19 +36,15 @@ def check_memory(net: "nn.Module", height: int, width: int) -> None:
         )
 
 
-def predicted_bytes(net: "nn.Module", height: int, width: int) -> float:
+def predicted_bytes(bytes_per_pixel: float, height: int, width: int) -> float:
     """Predicted peak memory of a conversion with its parity run."""
-    per_pixel = activation_bytes_per_pixel(net)
-    return _BASE_BYTES + _COPIES * per_pixel * height * width
+    return _BASE_BYTES + _COPIES * bytes_per_pixel * height * width
 
 
-def activation_bytes_per_pixel(net: "nn.Module") -> float:
-    """Peak of the float32 activations alive at once, per pixel of the input."""
-    from converters.graph import Graph
-    from converters.onnx_export import export
-
-    graph = Graph(export(net, _PROBE_SIDE, _PROBE_SIDE))
-    return peak_activation_numbers(graph) * 4 / _PROBE_SIDE**2
+def activation_bytes_per_pixel(graph: "Graph") -> float:
+    """Peak of the float32 activations alive at once, per pixel of the graph's input."""
+    height, width = graph.shape(graph.input)[2:]
+    return peak_activation_numbers(graph) * 4 / (height * width)
 
 
 def peak_activation_numbers(graph: "Graph") -> int:

@@ -1,4 +1,4 @@
-"""Parity: a `.tflite` against the PyTorch network it was made from, before folding."""
+"""Parity: a `.tflite` against the network it was made from, before anything was rewritten."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.gpu_refusal import explain
-from converters.manifest import BackendParity, DeviceRecord, InputParity, RefusalRecord
+from converters.manifest import (
+    PYTORCH,
+    BackendParity,
+    DeviceRecord,
+    InputParity,
+    RefusalRecord,
+)
 from converters.parity import DEFAULT_BACKENDS, GATES, Gate, bicubic, compare, pooled_psnr
 from converters.probes import Probe, Reference, within_range
 from edgesr.errors import ModelFileError, ParityError
@@ -48,10 +54,10 @@ class ParityGateError(ParityError):
         reports: Everything that was measured, the passed gates too.
     """
 
-    def __init__(self, reports: Sequence[ParityReport]) -> None:
+    def __init__(self, reports: Sequence[ParityReport], referee: str = "PyTorch") -> None:
         failures = [text for report in reports for text in report.failures]
         ran = any(b.failures and b.inputs for report in reports for b in report.backends)
-        what, shown = ("not equal to PyTorch", 3) if ran else ("not taken", 1)
+        what, shown = (f"not equal to {referee}", 3) if ran else ("not taken", 1)
         more = f" (and {len(failures) - shown} more)" if len(failures) > shown else ""
         super().__init__(f"{what}: {'; '.join(failures[:shown])}{more}; the file must not be used")
         self.reports = tuple(reports)
@@ -132,16 +138,18 @@ def verify(
     reference: Reference,
     probes: Sequence[Probe],
     *,
+    referee: str = PYTORCH,
     backends: Mapping[str, Sequence[Backend]] = DEFAULT_BACKENDS,
     every_input: bool = False,
     threads: int | None = None,
     progress: ProgressCallback = silent,
 ) -> list[ParityReport]:
-    """Run files on backends, and compare with PyTorch, and a GPU with the CPU too.
+    """Run files on backends, and compare with the network, and a GPU with the CPU too.
 
     Args:
         files: Path -> precision of the stored weights, "fp16" or "fp32".
         reference: The network before folding.
+        referee: Who computes the reference, and on what, divided by a comma.
         probes: The inputs, of the files' own size.
         backends: Precision of the stored weights -> what is to compute.
         every_input: Whether a software device runs every input too. By default it runs a
@@ -182,7 +190,7 @@ def verify(
             for path in files
         ]
     if any(report.failures for report in reports):
-        raise ParityGateError(reports)
+        raise ParityGateError(reports, referee.split(",")[0])
     return reports
 
 
