@@ -287,6 +287,58 @@ class Conditions(Record):
     sustained_s: float | None
 
 
+class ProtocolFacts(Record):
+    """What everything was measured by.
+
+    Attributes:
+        name: Its name.
+        description: What it is for.
+        sha256: Digest of its file.
+        formula: How points come of latencies.
+    """
+
+    name: str
+    description: str
+    sha256: str
+    formula: str
+
+
+class SectionScore(Record):
+    """One section of a protocol.
+
+    Attributes:
+        name: Its name.
+        setting: What computed.
+        weight: How much it counts.
+        reference_ms: The latency that gives 100 points.
+        latency_ms: What was measured; None where that failed.
+        points: 100 reference_ms / latency_ms.
+    """
+
+    name: str
+    setting: Setting
+    weight: float
+    reference_ms: float
+    latency_ms: float | None
+    points: float | None
+
+
+class Score(Record):
+    """What a file reached on a phone.
+
+    Attributes:
+        device: Serial of the phone.
+        file: Name of the file.
+        points: By the protocol's formula; None where a section gave no result.
+        sections: What they are made of.
+    """
+
+    device: str
+    file: str
+    points: float | None
+    sections: tuple[SectionScore, ...]
+
+
 class BenchRecord(RecordHead):
     """A whole benchmark.
 
@@ -297,6 +349,8 @@ class BenchRecord(RecordHead):
         devices: On what.
         cases: The results.
         failures: What gave none.
+        protocol: What was followed; None without.
+        scores: By that, one per file and phone.
     """
 
     on: Literal["android"] = "android"
@@ -305,3 +359,5 @@ class BenchRecord(RecordHead):
     devices: tuple[DeviceRecord, ...]
     cases: tuple[Case, ...]
     failures: tuple[Failure, ...]
+    protocol: ProtocolFacts | None = None
+    scores: tuple[Score, ...] = ()

@@ -1,8 +1,8 @@
 """Whether one record is slower than another: bootstrap intervals of ratios of medians.
 
 Runs follow one another, so that a slow second hits several: blocks of neighbouring samples are
-drawn, not single ones. Source: Politis and Romano, A circular block-resampling procedure for stationary
-data, 1992.
+drawn, not single ones. Source: Politis and Romano, A circular block-resampling procedure for
+stationary data, 1992.
 """
 
 from collections.abc import Callable, Sequence

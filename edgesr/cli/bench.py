@@ -13,6 +13,11 @@ _BACKENDS = ("cpu", "cpu-fp16", "gpu", "gpu-fp16")
 _HOST_ONLY = {"backends", "budget"}
 _BOTH = {"files", "where", "threads", "runs", "warm_up", "as_json", "output", "force"}
 _PHONE_THREADS = (4,)
+#: What a protocol says.
+_OF_PROTOCOL = (
+    *("delegates", "precisions", "gpu_backend", "threads"),
+    *("runs", "warm_up", "repeats", "cool_down", "max_battery", "pin"),
+)
 #: First word -> module that holds the command.
 _COMMANDS = {"compare": "edgesr.cli.bench_compare", "report": "edgesr.cli.bench_report"}
 
@@ -118,6 +123,11 @@ Examples:
     help="CPU threads, e.g. 1,4. Default: all CPUs of this host, 4 of a phone.",
 )
 @click.option(
+    "--protocol",
+    metavar="NAME|FILE",
+    help="Measure by a protocol, and give scores; in the place of the options that it fixes.",
+)
+@click.option(
     "--binary",
     type=click.Path(path_type=Path),
     help="benchmark_model to push, TensorFlow's or LiteRT's. Default: TensorFlow's nightly build, "
@@ -189,6 +199,7 @@ def command(
     precisions: tuple[str, ...],
     gpu_backend: str | None,
     threads: tuple[int, ...] | None,
+    protocol: str | None,
     binary: Path | None,
     runs: int,
     warm_up: int,
@@ -227,21 +238,31 @@ def command(
     from android_bench.cases import Plan
     from android_bench.command import Load
     from android_bench.cooldown import Cooldown
+    from android_bench.protocol import load_protocol, scored
     from edgesr.cli import bench_android
 
-    plan = Plan(
-        settings=bench_android.settings(
-            delegates, precisions, gpu_backend, threads or _PHONE_THREADS
-        ),
-        load=Load(runs=runs, warm_up_runs=warm_up, max_secs=time_limit / 3),
-        repeats=repeats,
-        pinned=pin,
-        cooldown=Cooldown(battery_celsius=max_battery, limit_s=cool_down),
-        limit_s=time_limit,
-        sustained_s=None if sustained is None else 60 * sustained,
-    )
+    seconds = None if sustained is None else 60 * sustained
+    rules = None
+    if protocol is not None:
+        _refuse_beside_protocol()
+        rules = load_protocol(protocol)
+        plan = rules[0].plan(limit_s=time_limit, sustained_s=seconds)
+    else:
+        plan = Plan(
+            settings=bench_android.settings(
+                delegates, precisions, gpu_backend, threads or _PHONE_THREADS
+            ),
+            load=Load(runs=runs, warm_up_runs=warm_up, max_secs=time_limit / 3),
+            repeats=repeats,
+            pinned=pin,
+            cooldown=Cooldown(battery_celsius=max_battery, limit_s=cool_down),
+            limit_s=time_limit,
+            sustained_s=seconds,
+        )
     chosen = bench_android.choose_pictures(pictures) if check else None
     record = bench_android.measure(files, plan, serials, binary, chosen)
+    if rules is not None:
+        record = scored(record, *rules)
     bench_android.show(record, as_json=as_json, output=output, force=force)
 
 
@@ -255,6 +276,19 @@ def _refuse_others_options(where: str) -> None:
         if given and not fits:
             other = "android" if where == "host" else "host"
             raise click.UsageError(f"got {parameter.opts[0]}, which goes with --on {other}")
+
+
+def _refuse_beside_protocol() -> None:
+    """What a protocol fixes is not to be changed: the score would mean something else."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if given and name in _OF_PROTOCOL:
+            raise click.UsageError(
+                f"got {parameter.opts[0]} beside --protocol, which fixes it; write a protocol of "
+                "your own"
+            )
 
 
 def _on_host(

@@ -153,6 +153,7 @@ def _table(record: BenchRecord) -> None:
         console.print(table)
         for case in cases:
             _remarks(case)
+        _scores(record, facts.serial)
 
 
 def _row(case: Case, first: Case) -> list[str]:
@@ -191,6 +192,15 @@ def _remarks(case: Case) -> None:
         )
     for note in case.notes:
         click.echo(f"{named}: {note}")
+
+
+def _scores(record: BenchRecord, serial: str) -> None:
+    for score in record.scores:
+        if score.device != serial or record.protocol is None:
+            continue
+        missing = ", ".join(s.name for s in score.sections if s.points is None)
+        points = f"no score, {missing} failed" if score.points is None else f"{score.points:.1f}"
+        click.echo(f"{score.file}: {points} ({record.protocol.name}: {record.protocol.formula})")
 
 
 def _number(value: float | None) -> str:
