@@ -16,10 +16,10 @@ from edgesr.tiling import (
     fresh_share,
     kept_slices,
     next_multiple,
-    read_tile,
     reflect_indices,
 )
 from helpers.small_net import SmallNet
+from helpers.stitching import stitch
 
 _TOLERANCE = 1e-5  # float32 against float64 computed in another order
 
@@ -116,22 +116,6 @@ def test_reflection_is_that_of_numpy(length: int, before: int, after: int) -> No
     assert got.tolist() == expected.tolist()
 
 
-def _stitch(
-    picture: Float32Array, net: SmallNet, shape: ModelShape, overlap: Overlap
-) -> Float32Array:
-    """Run the network tile by tile."""
-    height, width = picture.shape[:2]
-    result = np.full((net.scale * height, net.scale * width, 3), -100, np.float32)
-    for tile in cover(height, width, shape, overlap):
-        within, whole = kept_slices(tile, net.scale)
-        share = fresh_share(tile, net.scale)
-        made = net.apply(read_tile(picture, tile, shape))[within]
-        if share is not None:
-            made = result[whole] + share[..., None] * (made - result[whole])
-        result[whole] = made
-    return result
-
-
 def _whole(picture: Float32Array, net: SmallNet, shape: ModelShape, radius: int) -> Float32Array:
     """Run the network once, on the picture; continued where it is no multiple or tiny."""
     height, width = picture.shape[:2]
@@ -166,7 +150,7 @@ def test_tiles_give_what_the_whole_picture_gives_everywhere(data: st.DataObject)
     radius = data.draw(st.integers(net.reach, max(net.reach, most)), "overlap")
     overlap = Overlap(radius, net.multiple, data.draw(st.sampled_from([0, 1, 4, 30]), "blend"))
     picture = np.random.RandomState(0).rand(height, width, 3).astype(np.float32)
-    got, expected = _stitch(picture, net, shape, overlap), _whole(picture, net, shape, radius)
+    got, expected = stitch(picture, net.apply, shape, overlap), _whole(picture, net, shape, radius)
     assert np.allclose(got, expected, rtol=0, atol=_TOLERANCE), _report(got, expected)
 
 
@@ -175,7 +159,7 @@ def test_tiles_between_multiples_give_another_picture(halvings: int) -> None:
     """Otherwise the test above could not fail."""
     net, shape = SmallNet(2, 1, halvings=halvings), ModelShape(32, 32, 2)
     picture = np.random.RandomState(0).rand(61, 32, 3).astype(np.float32)
-    got = _stitch(picture, net, shape, Overlap(net.reach + 1))
+    got = stitch(picture, net.apply, shape, Overlap(net.reach + 1))
     assert np.abs(got - _whole(picture, net, shape, net.reach)).max() > 100 * _TOLERANCE
 
 
@@ -184,7 +168,7 @@ def test_one_pixel_less_of_overlap_gives_a_seam(radius: int) -> None:
     """Otherwise the test above could not fail."""
     net, shape = SmallNet(2, radius), ModelShape(12, 12, 2)
     picture = np.random.RandomState(0).rand(30, 30, 3).astype(np.float32)
-    got = _stitch(picture, net, shape, Overlap(radius - 1))
+    got = stitch(picture, net.apply, shape, Overlap(radius - 1))
     assert np.abs(got - _whole(picture, net, shape, radius)).max() > 100 * _TOLERANCE
 
 
@@ -192,7 +176,7 @@ def test_one_pixel_less_of_overlap_gives_a_seam(radius: int) -> None:
 def test_a_tiny_picture_is_continued_by_reflection(height: int, width: int) -> None:
     net, shape = SmallNet(3, 2), ModelShape(16, 12, 3)
     picture = np.random.RandomState(1).rand(height, width, 3).astype(np.float32)
-    got, expected = _stitch(picture, net, shape, Overlap(2)), _whole(picture, net, shape, 2)
+    got, expected = stitch(picture, net.apply, shape, Overlap(2)), _whole(picture, net, shape, 2)
     assert np.allclose(got, expected, rtol=0, atol=_TOLERANCE), _report(got, expected)
 
 
@@ -200,7 +184,7 @@ def test_a_tiny_picture_is_continued_by_reflection(height: int, width: int) -> N
 def test_a_small_picture_gives_what_the_network_gives_on_it_alone(height: int, width: int) -> None:
     net, shape = SmallNet(3, 2), ModelShape(16, 12, 3)
     picture = np.random.RandomState(1).rand(height, width, 3).astype(np.float32)
-    got, expected = _stitch(picture, net, shape, Overlap(2)), net.apply(picture)
+    got, expected = stitch(picture, net.apply, shape, Overlap(2)), net.apply(picture)
     assert np.allclose(got, expected, rtol=0, atol=_TOLERANCE), _report(got, expected)
 
 
@@ -222,7 +206,7 @@ def test_from_one_tile_to_the_next_there_is_no_step(size: tuple[int, int]) -> No
     picture = np.random.RandomState(4).rand(*size, 3).astype(np.float32) ** 4
     picture[size[0] // 2 :] *= 0.2
     picture[:, size[1] // 2 :] *= 0.5
-    hard, soft = (_stitch(picture, net, shape, Overlap(4, 1, blend)) for blend in (0, 8))
+    hard, soft = (stitch(picture, net.apply, shape, Overlap(4, 1, blend)) for blend in (0, 8))
     steps = [max(np.abs(np.diff(p, axis=a)).max() for a in (0, 1)) for p in (hard, soft)]
     assert steps[1] < steps[0] / 6, f"steps of {steps[1]:.3g}, {steps[0]:.3g} without blending"
     assert soft.min() >= hard.min() - _TOLERANCE
