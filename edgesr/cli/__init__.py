@@ -16,6 +16,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("edgesr.cli.bench", "Measure files on a phone, as it computes them."),
     "convert": ("edgesr.cli.convert", "Convert a checkpoint to a .tflite, proven equal to it."),
     "doctor": ("edgesr.cli.doctor", "Show what this machine has for edgesr, and what is missing."),
+    "eval": ("edgesr.cli.eval", "Measure networks and files on pictures, side by side."),
     "fold": ("edgesr.cli.fold", "Fold a checkpoint in training form into plain weights."),
     "info": ("edgesr.cli.info", "Count what a network costs, as papers do."),
     "inspect": ("edgesr.cli.inspect", "Show what is in a .tflite and whether a GPU takes it."),
