@@ -133,6 +133,8 @@ def onnx_source(
     from converters.traits import reach
 
     graph, bound = _probe(file, height, width)
+    if all(node.op == "Identity" for node in graph.nodes):
+        raise OnnxFileError(f"{file.path} is no network: it gives back the picture it takes")
     fixed = (file.height or height, file.width or width)
     if bound and fixed != (height, width):
         raise OnnxFileError(

@@ -1,4 +1,4 @@
-"""`edgesr convert`: a checkpoint becomes a `.tflite`, proven equal to it."""
+"""`edgesr convert`: a checkpoint or an ONNX file becomes a `.tflite`, proven equal to it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 import click
 
 from edgesr.cli.sources import check_choice, weights_option
-from edgesr.errors import OutputError, ParityError
+from edgesr.errors import ConversionError, OutputError, ParityError
 
 if TYPE_CHECKING:
+    from converters.onnx_file import OnnxFile
+    from converters.source import Source
     from converters.spec import ConversionSpec, Precision
     from edgesr.checkpoints import LoadedCheckpoint
     from edgesr.cli.sources import Weights
+    from edgesr.progress import ProgressCallback
 
 
 @click.command(
@@ -23,6 +26,7 @@ Examples:
   edgesr convert --checkpoint model_RTC.pth --fp16 --fp32 --output .
   edgesr convert --model rtc --weights published --gate gpu
   edgesr convert --model fmen-s --size 480x320 --json
+  edgesr convert --onnx theirs.onnx --value-range 255 --size 480x320
 """
 )
 @click.option("--model", help="Network: a name or alias from `edgesr models`.")
@@ -32,10 +36,27 @@ Examples:
     help="PyTorch or safetensors checkpoint; the architecture is detected (--model checks it).",
 )
 @weights_option
+@click.option(
+    "--onnx",
+    type=click.Path(path_type=Path),
+    help="ONNX file of another super-resolution network: RGB, 1 x 3 x height x width, float32.",
+)
+@click.option(
+    "--value-range",
+    type=click.IntRange(1, 65535),
+    help="With --onnx: the network's pictures lie in [0, N]. Default: 1.",
+)
+@click.option(
+    "--allow-cpu-operators",
+    is_flag=True,
+    help="With --onnx: write the file even if the GPU delegate would refuse operators of it.",
+)
 @click.option("--fp16", is_flag=True, help="Store the weights in FP16 (the default).")
 @click.option("--fp32", is_flag=True, help="Store the weights in FP32; together with --fp16, both.")
 @click.option(
-    "--size", default="720x480", show_default=True, metavar="HxW", help="Fixed size of the input."
+    "--size",
+    metavar="HxW",
+    help="Fixed size of the input. Default: 720x480, or the one size that an ONNX file has.",
 )
 @click.option(
     "-o",
@@ -65,9 +86,12 @@ def command(
     model: str | None,
     checkpoint: Path | None,
     weights: "Weights | None",
+    onnx: Path | None,
+    value_range: int | None,
+    allow_cpu_operators: bool,
     fp16: bool,
     fp32: bool,
-    size: str,
+    size: str | None,
     output: Path | None,
     gate: str,
     force: bool,
@@ -75,23 +99,32 @@ def command(
     threads: int | None,
     as_json: bool,
 ) -> None:
-    """Convert a checkpoint to a .tflite with a fixed input size.
+    """Convert a checkpoint, or an ONNX file, to a .tflite with a fixed input size.
 
     The network is folded, exported, rewritten so that every operator runs on the TFLite GPU
     delegate, made safe for FP16 arithmetic, and compared with PyTorch on pictures and extreme
-    inputs. A file that does not match is not written.
+    inputs. A file that does not match is not written. An ONNX file is compared with itself, as
+    onnxruntime runs it.
     """
     from converters.spec import ConversionSpec, Precision, parse_size
 
-    if model is None and checkpoint is None:
-        raise click.UsageError("give --model NAME (see `edgesr models`) or --checkpoint FILE")
-    check_choice(checkpoint, weights)
-    height, width = parse_size(size)
+    if onnx is None:
+        if model is None and checkpoint is None:
+            raise click.UsageError("give --model NAME (see `edgesr models`) or --checkpoint FILE")
+        if value_range is not None or allow_cpu_operators:
+            raise click.UsageError("--value-range and --allow-cpu-operators belong to --onnx FILE")
+        check_choice(checkpoint, weights)
+    elif model or checkpoint or weights:
+        raise click.UsageError(
+            "--onnx FILE holds network and weights: leave out --model, --checkpoint and --weights"
+        )
+    file = _read(onnx) if onnx else None
+    height, width = parse_size(size) if size else _default_size(file)
     wanted = {Precision.FP16: fp16 or not fp32, Precision.FP32: fp32}
     precisions = tuple(p for p, on in wanted.items() if on)
     spec = ConversionSpec(height, width, precisions)
     _check_output(output, precisions)
-    source = _Source(model, checkpoint, weights)
+    source = _Source(model, checkpoint, weights, file, value_range or 1, allow_cpu_operators)
     options = _Options(pictures, threads, force, gpu_gate=gate == "gpu")
     _run(source, spec, output, options, as_json=as_json)
 
@@ -103,6 +136,24 @@ class _Source:
     model: str | None
     checkpoint: Path | None
     weights: "Weights | None"
+    onnx: "OnnxFile | None"
+    value_range: float
+    allow_cpu_operators: bool
+
+
+def _read(path: Path) -> "OnnxFile":
+    from converters.onnx_file import read_onnx
+
+    return read_onnx(path)
+
+
+def _default_size(file: "OnnxFile | None") -> tuple[int, int]:
+    """The one size that a file has, or ours."""
+    from converters.spec import DEFAULT_HEIGHT, DEFAULT_WIDTH
+
+    if file is None:
+        return DEFAULT_HEIGHT, DEFAULT_WIDTH
+    return file.height or DEFAULT_HEIGHT, file.width or DEFAULT_WIDTH
 
 
 @dataclass(frozen=True)
@@ -133,9 +184,8 @@ def _run(
             progress("prepare", 0, 0)
             from converters import pipeline
             from converters.probes import default_pictures
-            from edgesr.cli.sources import load_checkpoint
 
-            loaded = load_checkpoint(source.model, source.checkpoint, source.weights, progress)
+            loaded = _load(source, spec, progress)
             outputs = _outputs(loaded, spec, output)
             manifests = pipeline.convert(
                 loaded,
@@ -147,6 +197,13 @@ def _run(
                 threads=options.threads,
                 progress=progress,
             )
+    except ConversionError as error:
+        from converters.gpu_refusal import NotCleanError
+
+        if isinstance(error, NotCleanError):
+            for refusal in error.refusals:
+                click.echo(f"refused  {refusal}", err=True)
+        raise
     except ParityError as error:
         from converters.verify import ParityGateError
 
@@ -160,6 +217,24 @@ def _run(
         return
     for path, manifest in zip(outputs.values(), manifests, strict=True):
         report.converted(path, manifest)
+
+
+def _load(
+    source: _Source, spec: "ConversionSpec", progress: "ProgressCallback"
+) -> "LoadedCheckpoint | Source":
+    """What is to be converted, read and judged."""
+    from converters.source import onnx_source
+    from edgesr.cli.sources import load_checkpoint
+
+    if source.onnx is None:
+        return load_checkpoint(source.model, source.checkpoint, source.weights, progress)
+    return onnx_source(
+        source.onnx,
+        spec.height,
+        spec.width,
+        value_range=source.value_range,
+        allow_refused=source.allow_cpu_operators,
+    )
 
 
 def _check_output(output: Path | None, precisions: "Sequence[Precision]") -> None:
@@ -178,7 +253,7 @@ def _check_output(output: Path | None, precisions: "Sequence[Precision]") -> Non
 
 
 def _outputs(
-    loaded: "LoadedCheckpoint", spec: "ConversionSpec", output: Path | None
+    loaded: "LoadedCheckpoint | Source", spec: "ConversionSpec", output: Path | None
 ) -> "dict[Precision, Path]":
     """Where the files go: the named file, or standard names in the named folder."""
     from converters.pipeline import default_outputs
