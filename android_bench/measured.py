@@ -17,7 +17,7 @@ def of_phones(record: BenchRecord) -> Iterator[Measured]:
         yield Measured(
             file=case.file,
             sha256=digests[case.file],
-            device=f"{facts.manufacturer} {facts.model}",
+            device=f"{facts.manufacturer} {facts.model} ({facts.serial})",
             device_key=f"{facts.manufacturer} {facts.model} ({facts.fingerprint}, benchmark_model "
             f"{device.tool.sha256[:16]})",
             kind="phone",
@@ -43,7 +43,6 @@ def describe_phone(device: DeviceRecord) -> dict[str, str]:
     facts, before, after = device.facts, device.before, device.after
     memory = "" if facts.memory_kib is None else f"{facts.memory_kib / 1024**2:.1f} GiB"
     told = {
-        "serial": facts.serial,
         "chip": facts.soc,
         "Android": f"{facts.android} (API {facts.sdk})",
         "build": facts.fingerprint,

@@ -1,6 +1,7 @@
 """Records of `edgesr bench`, of hosts and of phones, read from files."""
 
 import json
+import math
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -47,9 +48,15 @@ def results(record: AnyRecord, path: Path) -> list[Measured]:
     """Every result of it.
 
     Raises:
-        RecordFileError: A result is of a file or a device that the record does not describe.
+        RecordFileError: A result is of a file or a device that the record does not describe, or
+            has a latency that cannot be.
     """
     try:
-        return list(of_phones(record) if isinstance(record, BenchRecord) else of_host(record))
+        found = list(of_phones(record) if isinstance(record, BenchRecord) else of_host(record))
     except KeyError as error:
         raise RecordFileError(f"{path} has a result of {error}, and says no more of it") from error
+    for one in found:
+        values = [*one.samples_ms, one.latency_ms, *(moment.latency_ms for moment in one.curve)]
+        if not one.samples_ms or not all(math.isfinite(v) and v > 0 for v in values):
+            raise RecordFileError(f"{path}: {one.name} has no latencies that can be; measure again")
+    return found

@@ -1,0 +1,160 @@
+"""From `edgesr bench` on a phone to a page in a browser."""
+
+import html
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from fake_phone import AdbServer, FakePhone, Fault, Heat, Speed
+
+from edgesr.benching.measured import Measured, Moment
+from edgesr.benching.page import Sheet, render
+from helpers.benching import bench_command, is_clean
+from helpers.commands import run_here
+
+HOSTILE = "</pre><script>alert(1)</script>\x1b[2J\u202e<img src=https://example.org/x onerror=y>"
+
+
+def measured(**changes: object) -> Measured:
+    values: dict[str, object] = {
+        "file": "imdn-rtc_x2_720x480_fp16.tflite",
+        "sha256": "a" * 64,
+        "device": "Maker Phone (serial)",
+        "device_key": "key",
+        "kind": "phone",
+        "setting": "gpu fp16",
+        "conditions": "50 runs",
+        "sample": "invocations' medians",
+        "samples_ms": (20.0, 21.0, 19.5),
+        "latency_ms": 20.0,
+        "facts": {"p95": "22.00", "runs": "150 in 3"},
+        "curve": tuple(Moment(2.0 * i, 20.0 + i, 30.0 + i / 10) for i in range(20)),
+        "log": "x" * 400,
+    }
+    return Measured(**(values | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_a_whole_run_from_the_phone_to_the_page(
+    adb_server: AdbServer,
+    benchmark_binary: Path,
+    sr_tflite: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bench = bench_command(
+        adb_server.environment(), sr_tflite, benchmark_binary, monkeypatch, capsys
+    )
+    record, page = tmp_path / "r.json", tmp_path / "r.html"
+    began = time.monotonic()
+    with (
+        FakePhone(heat=Heat(per_run_celsius=0.3), tells_flags=True) as phone,
+        FakePhone(model="Other", speed=Speed(gpu_ms=40)) as other,
+    ):
+        for one in (phone, other):
+            adb_server.connect(one)
+        words = ["--serial", phone.serial, "--serial", other.serial, "--sustained", 0.03]
+        ran = bench(*words, "--check", "--repeats", 2, "-o", record)
+        assert ran.status == 0, ran.err
+        assert is_clean(phone)
+        assert is_clean(other)
+    made = run_here(monkeypatch, capsys, "bench", "report", record, "-o", page)
+    assert made.status == 0, made.err
+    assert time.monotonic() - began < 60  # 20 s on an idle machine; CI's is not
+    text = page.read_text()
+    for words in ("Fake Fake Phone 9", "Fake Other", "gpu fp16", "Fakecomm FK9000", "test card"):
+        assert words in text, words
+    assert text.count("<svg") == 3  # the distributions and two curves
+    assert "Inference timings in us" in text  # the raw log
+    compared = run_here(monkeypatch, capsys, "bench", "compare", record, record)
+    assert compared.status == 0, compared.err
+    assert "no difference shown" in compared.out
+
+
+def test_a_failure_is_on_the_page_with_what_the_tool_said(
+    adb_server: AdbServer,
+    benchmark_binary: Path,
+    sr_tflite: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bench = bench_command(
+        adb_server.environment(), sr_tflite, benchmark_binary, monkeypatch, capsys
+    )
+    record, page = tmp_path / "r.json", tmp_path / "r.html"
+    with FakePhone({Fault.PARTIAL_DELEGATION}) as phone:
+        adb_server.connect(phone)
+        words = ["--delegate", "gpu", "--delegate", "xnnpack", "-o", record]
+        assert bench(*words).status == 1
+    assert run_here(monkeypatch, capsys, "bench", "report", record, "-o", page).status == 0
+    text = page.read_text()
+    assert "What gave no result" in text
+    assert "partially executed by the delegate" in text
+
+
+def test_nothing_that_a_record_says_becomes_markup() -> None:
+    hostile = measured(file=HOSTILE, device=HOSTILE, setting=HOSTILE, log=HOSTILE, notes=(HOSTILE,))
+    sheet = Sheet(
+        HOSTILE,
+        {HOSTILE: HOSTILE},
+        [hostile],
+        {HOSTILE: {HOSTILE: HOSTILE}},
+        [(HOSTILE, HOSTILE)],
+        [HOSTILE],
+    )
+    page = render([sheet])
+    assert "<script" not in page
+    assert "<img" not in page
+    assert html.escape("<script>alert(1)</script>") in page
+    assert not {"\x1b", "\u202e"} & set(page)
+    assert not re.search(r'(?:src|href)="', page)
+
+
+def test_software_devices_have_a_list_of_their_own() -> None:
+    played = measured(kind="software device", device="SwiftShader", curve=())
+    page = render([Sheet("t", {}, [measured(curve=()), played])])
+    real, _, rest = page.partition("<h2>Software devices</h2>")
+    assert "SwiftShader" not in real
+    assert "not to be compared" in rest
+
+
+def test_no_record_no_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad, page = tmp_path / "bad.json", tmp_path / "r.html"
+    bad.write_text("{}")
+    run_here(monkeypatch, capsys, "bench", "report", bad, "-o", page).fails_alone("bad.json")
+    assert not page.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [360, 1200])
+def test_a_browser_shows_it_without_sideways_scrolling(tmp_path: Path, width: int) -> None:
+    browser = shutil.which("chromium")
+    if browser is None:
+        pytest.skip("needs Chromium")
+    long = {"fingerprint": "maker/phone/code:14/ABCDEFGH.123456.789/98765432:user/release-keys"}
+    results = [measured(), measured(device="Other (serial)", curve=())]
+    page = render([Sheet("r.json", long, results, {"Phone": long}, [("failed", "y" * 300)])])
+    frame = tmp_path / "frame.html"
+    frame.write_text(
+        f'<body data-seen=""><iframe style="border:0;width:{width}px;height:900px" '
+        f'srcdoc="{html.escape(page)}" onload="for (const d of '
+        f"this.contentDocument.querySelectorAll('details')) d.open = true; "
+        "const e = this.contentDocument.documentElement; "
+        "document.body.dataset.seen = e.scrollWidth + ' ' + e.clientWidth + ' ' + "
+        "this.contentDocument.querySelectorAll('svg').length\"></iframe>"
+    )
+    words = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=2000"]
+    words += [f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", frame.as_uri()]
+    done = subprocess.run([browser, *words], capture_output=True, text=True, timeout=120)
+    seen = re.search(r'data-seen="(\d+) (\d+) (\d+)"', done.stdout)
+    assert seen is not None, done.stderr
+    wide, visible, pictures = map(int, seen.groups())
+    assert pictures == 2
+    assert 0 < wide <= visible
