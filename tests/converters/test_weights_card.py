@@ -32,8 +32,8 @@ def test_random_weights_are_said() -> None:
 
 def test_an_earlier_training_is_named_with_its_length_recipe_and_commit() -> None:
     assert (
-        "- Start: the weights of an earlier training (sha256 `abababababababab...`: 50,000 steps of "
-        '"the first part", commit `c0ffee`, itself from random weights); taken are'
+        "- Start: the weights of an earlier training (sha256 `abababababababab...`: 50,000 steps "
+        'of "the first part", commit `c0ffee`, itself from random weights); taken are'
     ) in _card(_EARLIER)
 
 
