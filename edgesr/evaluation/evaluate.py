@@ -56,7 +56,8 @@ class Column:
 class Journal:
     """What was measured so far, one line of JSON each, so that work that is broken off is not lost.
 
-    An entry counts for the same pixels and the same contestant only: both are known by digest.
+    An entry counts for the same pixels and the same contestant only: both are known by digest. The
+    file comes into being with the first entry.
     """
 
     def __init__(self, path: Path | None, *, resume: bool) -> None:
@@ -71,14 +72,14 @@ class Journal:
         """
         self._path = path
         self._known: dict[tuple[str, str], Measured] = {}
-        self._whole_lines = ""
         if path is None:
             return
         try:
             if resume and path.exists():
-                self._read(path.read_text())
-            # A line that was broken off would spoil the next one.
-            path.write_text(self._whole_lines)
+                # A line that was broken off would spoil the next one.
+                path.write_text(self._read(path.read_text()))
+            else:
+                path.unlink(missing_ok=True)
         except (OSError, UnicodeDecodeError) as error:
             raise OutputError(f"cannot use {path} for results so far: {error}") from error
 
@@ -108,7 +109,9 @@ class Journal:
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
-    def _read(self, text: str) -> None:
+    def _read(self, text: str) -> str:
+        """Take in all whole lines, and give them back."""
+        whole = ""
         for line in text.splitlines():
             try:
                 entry: dict[str, Any] = json.loads(line)
@@ -117,7 +120,8 @@ class Journal:
             except (ValueError, KeyError, TypeError):
                 continue  # broken off while it was written: it is measured again
             self._known[key] = Measured(*numbers)
-            self._whole_lines += f"{line}\n"
+            whole += f"{line}\n"
+        return whole
 
 
 def evaluate(

@@ -176,11 +176,15 @@ def test_pictures_that_do_not_fit_are_named(
     evaluate: Eval,
     small_tflite: Path,
     data: Path,
+    tmp_path: Path,
     break_it: Callable[[Path], object],
     said: list[str],
 ) -> None:
     break_it(data)
-    evaluate(small_tflite, "--data", data).fails_alone(*said)
+    before = files_in(tmp_path)
+    target = tmp_path / "a.csv"
+    evaluate(small_tflite, "--data", data, "--csv", target).fails_alone(*said)
+    assert files_in(tmp_path) == before
 
 
 def test_another_scale_than_the_networks_is_refused(
