@@ -69,7 +69,7 @@ def _row(case: HostCase) -> list[str]:
     got = case.summary
     return [
         case.file,
-        str(case.setting),
+        f"{case.setting}, software device" if case.gpu and case.gpu.software else str(case.setting),
         f"{got.median_ms:.2f}",
         *(
             f"{value:.2f}"

@@ -129,3 +129,32 @@ def test_a_file_that_is_none_is_one_line(
     bad = tmp_path / "a.tflite"
     bad.write_bytes(b"nothing")
     run_here(monkeypatch, capsys, "bench", bad, "--on", "host").fails_alone("not a .tflite")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("vulkan_driver")
+def test_the_gpu_is_named_and_a_played_one_is_marked(
+    files: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    played, cpu, page = tmp_path / "gpu.json", tmp_path / "cpu.json", tmp_path / "page.html"
+    for backend, target in (("gpu", played), ("cpu", cpu)):
+        words = ["--backend", backend, "--runs", 2, "--warm-up", 0, "-o", target]
+        ran = run_here(monkeypatch, capsys, "bench", files[0], "--on", "host", *words)
+        assert ran.status == 0, ran.err
+    (case,) = HostRecord.model_validate_json(played.read_text()).cases
+    assert case.gpu is not None
+    assert case.gpu.adapter
+    assert case.setting.threads is None
+    if not case.gpu.software:
+        return
+    assert any("software device" in note for note in case.notes)
+    across = run_here(monkeypatch, capsys, "bench", "compare", played, cpu, "--across")
+    across.fails_alone("compared with nothing else")
+    made = run_here(monkeypatch, capsys, "bench", "report", played, cpu, "-o", page)
+    assert made.status == 0, made.err
+    real, _, rest = page.read_text().partition("<h2>Software devices</h2>")
+    assert case.gpu.adapter not in real
+    assert case.gpu.adapter in rest
