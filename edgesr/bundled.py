@@ -122,7 +122,7 @@ class TiledQuality:
             mean over pictures.
         lowest_db: The worst picture's.
         pictures: How many.
-        set_name: What set they are of.
+        set_name: The benchmark set, whose pictures were fed at half their size.
         height: Rows of the tiles.
         width: Columns of the tiles.
     """

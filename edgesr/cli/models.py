@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 _PIPE_WIDTH = 160
 _NOTES = """\
-Receptive field: in pixels of the low-resolution picture. Set5: mean PSNR on Y in PyTorch.
+Receptive field: in pixels of the low-resolution picture; "whole" where all enter every pixel.
+Tiles: "exact" where they equal the picture in one piece, else their PSNR to it on Y in dB
+({tiled}); `edgesr upscale --whole` makes none.
+Set5: mean PSNR on Y in PyTorch.
 `edgesr convert --model NAME` takes a network's first weights here, `--weights published` fetches
 those of its authors, `--checkpoint FILE` takes yours.
 Where no licence is stated, ask the authors before you pass weights or converted files on."""
@@ -38,7 +41,7 @@ def command(as_json: bool) -> None:
     # A pipe has no width: there the rows shall not wrap.
     console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
     console.print(_table(all_specs()))
-    click.echo(_NOTES)
+    click.echo(_NOTES.format(tiled=_tiles_measured()))
 
 
 def _table(specs: tuple[ArchSpec, ...]) -> "Table":
@@ -49,6 +52,7 @@ def _table(specs: tuple[ArchSpec, ...]) -> "Table":
     table.add_column("scale")
     table.add_column("params", justify="right")
     table.add_column("receptive\nfield", justify="right")
+    table.add_column("tiles", justify="right")
     table.add_column("weights", overflow="fold", ratio=1)
     table.add_column("licence", overflow="fold", ratio=1)
     table.add_column(f"{_MEASURED_ON}\ndB", justify="right")
@@ -59,6 +63,7 @@ def _table(specs: tuple[ArchSpec, ...]) -> "Table":
             f"x{spec.scale}",
             f"{spec.parameters:,}",
             "whole" if spec.whole_picture else f"{_receptive_field(spec)}x{_receptive_field(spec)}",
+            _tiles(spec),
         )
         first, *others = _weights(spec) or [("none", "", "")]
         table.add_row(*facts, *first)
@@ -84,6 +89,26 @@ def _decibels(psnr_db: dict[str, float]) -> str:
     return f"{psnr_db[_MEASURED_ON]:.2f}" if _MEASURED_ON in psnr_db else "-"
 
 
+def _tiles(spec: ArchSpec) -> str:
+    """How near tiles come to the picture in one piece."""
+    from edgesr.bundled import tiled_quality
+
+    if not spec.whole_picture:
+        return "exact"
+    found = tiled_quality(spec.name, spec.scale)
+    return f"{found.psnr_db:.1f}" if found else "-"
+
+
+def _tiles_measured() -> str:
+    """With which tiles, and on which pictures."""
+    from edgesr.bundled import tiled_quality
+
+    found = next((f for s in all_specs() if (f := tiled_quality(s.name, s.scale))), None)
+    if found is None:
+        return "not measured"
+    return f"{found.height}x{found.width}, {found.set_name} at half size"
+
+
 def _receptive_field(spec: ArchSpec) -> int:
     """Side of the square of LR pixels that an output pixel depends on."""
     return 2 * spec.receptive_radius + 1
@@ -92,9 +117,9 @@ def _receptive_field(spec: ArchSpec) -> int:
 def _as_dict(spec: ArchSpec) -> dict[str, Any]:
     import dataclasses
 
-    from edgesr.bundled import bundled_weights, published_psnr
+    from edgesr.bundled import bundled_weights, published_psnr, tiled_quality
 
-    bundled = bundled_weights(spec)
+    bundled, tiled = bundled_weights(spec), tiled_quality(spec.name, spec.scale)
     return {
         "name": spec.name,
         "aliases": list(spec.aliases),
@@ -104,6 +129,7 @@ def _as_dict(spec: ArchSpec) -> dict[str, Any]:
         "receptive_field": _receptive_field(spec),
         "whole_picture": spec.whole_picture,
         "size_multiple": spec.size_multiple,
+        "tiled": dataclasses.asdict(tiled) if tiled else None,
         "value_range": spec.value_range,
         "has_training_form": spec.has_training_form,
         "bundled": None

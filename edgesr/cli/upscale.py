@@ -247,7 +247,7 @@ def _show_inexact(result: "Done | Failed", facts: "StatedFacts | None") -> bool:
     if found is not None:
         by_how_much = (
             f"with tiles of {found.height}x{found.width}, PSNR to the picture in one piece is "
-            f"{found.psnr_db:.1f} dB ({found.set_name}, {found.pictures} pictures)"
+            f"{found.psnr_db:.1f} dB (on Y; {found.set_name} at half size)"
         )
     say(
         f"edgesr: note: {facts.model} looks at the whole picture, and its tiles are not exact: "

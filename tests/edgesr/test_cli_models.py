@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import edgesr
-from edgesr.bundled import PUBLISHED_QUALITY
+from edgesr.bundled import PUBLISHED_QUALITY, tiled_quality
 from edgesr.cli import cli
 from edgesr.registry import all_specs
 from helpers.bundles import LICENCE, replace_bundle
@@ -51,12 +51,37 @@ def test_bundled_weights_come_first_with_licence_and_quality(
     shutil.copy(Path(edgesr.__file__).parent / "weights" / PUBLISHED_QUALITY, bundle.weights)
     first, second = [line.split() for line in run().splitlines()[2:4]]
     assert first[0] == "imdn-rtc"
-    assert first[5:] == ["bundled", *LICENCE.split(), "12.34"]
+    assert first[5:7] == ["exact", "bundled"]
+    assert first[6:] == ["bundled", *LICENCE.split(), "12.34"]
     assert second == ["published", "by", "github.com/Zheng222/IMDN", "none", "stated", "37.24"]
     rtc = json.loads(run("--json"))["models"][0]
     assert rtc["bundled"]["psnr_db"] == {"Set5": 12.344}
     assert rtc["bundled"]["path"].endswith("imdn-rtc_x2.safetensors")
     assert round(rtc["published"][0]["psnr_db"]["Set14"], 2) == 32.95
+
+
+def test_how_near_tiles_come_is_told_of_networks_that_look_at_the_whole_picture() -> None:
+    rows = [line.split() for line in run().splitlines() if " x" in line]
+    tiles = {(row[0], int(row[1][1:])): row[4] for row in rows if row[0].startswith("imdn")
+             and not row[1].startswith("(")}  # fmt: skip
+    for scale in (2, 4):
+        found = tiled_quality("imdn", scale)
+        assert found is not None
+        assert tiles["imdn", scale] == f"{found.psnr_db:.1f}"
+    assert tiles["imdn", 3] == tiles["imdn-as", 1] == "-"
+    assert tiles["imdn-plus", 4] == "exact"
+    models = {(m["name"], m["scale"]): m for m in json.loads(run("--json"))["models"]}
+    assert models["imdn", 2]["tiled"]["set_name"] == "Set5"
+    assert models["imdn-rtc", 2]["tiled"] is None
+
+
+def test_the_record_of_tiles_is_of_published_weights_and_sound() -> None:
+    for spec in all_specs():
+        found = tiled_quality(spec.name, spec.scale)
+        assert (found is not None) == (spec.whole_picture and spec.published is not None)
+        if found is not None:
+            assert 20 < found.lowest_db <= found.psnr_db < 100
+            assert found.pictures > 1
 
 
 def test_json_holds_everything_a_script_needs() -> None:

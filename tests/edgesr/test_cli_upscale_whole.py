@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from edgesr.bundled import tiled_quality
 from edgesr.imresize import imresize
 from edgesr.runtime import ModelShape
 from helpers.commands import files_in
@@ -45,6 +46,20 @@ def test_inexact_tiles_are_told_once(
     assert "small looks at the whole picture" in lines[0]
     assert "was not measured" in lines[0]
     assert "--whole" in lines[0]
+
+
+def test_what_was_measured_of_a_networks_tiles_is_told(
+    folder: Path, upscale: Upscale, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, model = SmallNet(2, 2, whole_picture=True), folder / "imdn.tflite"
+    said = net.facts() | {"model": "imdn"}
+    monkeypatch.setattr(SmallNet, "facts", lambda _: said)
+    model.write_bytes(net.tflite(16, 24))
+    found = tiled_quality("imdn", 2)
+    assert found is not None
+    ran = upscale(folder / "a.png", "-m", model)
+    assert ran.status == 0
+    assert f"tiles of 128x96, PSNR to the picture in one piece is {found.psnr_db:.1f} dB" in ran.err
 
 
 def test_a_picture_of_one_tile_is_exact_and_nothing_is_told(
