@@ -199,9 +199,9 @@ def _check_ends(path: Path, model: "onnx.ModelProto") -> tuple[int | None, int |
                 f"{path}: {what} {end.name} is {name}, allowed float32; export the network in it"
             )
     dims = inputs[0].type.tensor_type.shape.dim
-    sizes = [d.dim_value if d.HasField("dim_value") else None for d in dims]
+    sizes = [d.dim_value if d.dim_value > 0 else None for d in dims]  # some write -1 for open
     if len(sizes) != 4 or sizes[0] not in (None, 1) or sizes[1] not in (None, _COLOURS):
-        shown = [d.dim_value if d.HasField("dim_value") else d.dim_param or "?" for d in dims]
+        shown = [d.dim_value or d.dim_param or "?" for d in dims]
         raise OnnxFileError(
             f"{path}: input {inputs[0].name} has shape {shown}, allowed [1, 3, height, width]: "
             f"RGB, channels first, batch 1; {_ADVICE}"
