@@ -39,8 +39,6 @@ def _ends_in_conv(graph: Graph) -> bool:
         if graph.only_consumer(last.inputs[0]) is not last:
             return False
         last = graph.producer(last.inputs[0])
-    elif graph.consumers(graph.output):
-        return False
     return read_conv(graph, last) is not None
 
 

@@ -236,11 +236,15 @@ class TestIoAnchors:
         before = g.build(g.conv(g.leaky(g.conv("lr", (3, 8))), (8, 3)))
         assert operators(io_anchors(before)) == ["Conv", "LeakyRelu", "Conv"]
 
-    def test_an_output_that_is_read_too_gets_a_convolution(self) -> None:
+    def test_a_result_that_is_shuffled_and_read_elsewhere_gets_a_convolution(self) -> None:
         g = GraphBuilder(3)
-        tensor = g.conv("lr", (3, 3))
-        before = g.build(g.op("Add", tensor, g.op("Tanh", tensor)))
-        assert_same_function(before, io_anchors(before))
+        tensor = g.conv("lr", (3, 12))
+        other = g.op("DepthToSpace", g.op("Tanh", tensor), blocksize=2, mode="CRD")
+        shuffled = g.op("DepthToSpace", tensor, blocksize=2, mode="CRD")
+        before = g.build(g.op("Mul", shuffled, other))
+        after = io_anchors(before)
+        assert operators(after)[-1] == "Conv"
+        assert_same_function(before, after)
 
 
 class TestClean:
