@@ -28,7 +28,7 @@ def published_quality(spec: ArchSpec, weights: PublishedWeights) -> dict[str, ob
         PictureError: A benchmark set is not there.
     """
     path = Path(os.environ.get("EDGESR_SHARED", ""), "reference", weights.filename)
-    checkpoint = load(path, spec.name)
+    checkpoint = load(path, spec.name, spec.scale)
     if checkpoint.sha256 != weights.sha256:
         raise DownloadError(f"{path} is not the published file: its sha256 differs")
     upscale = by_network(checkpoint.net, spec.value_range)

@@ -92,7 +92,7 @@ def build(
 
 
 def _checkpoint(spec: ArchSpec) -> LoadedCheckpoint:
-    return load(bundled_checkpoint(spec), spec.name)
+    return load(bundled_checkpoint(spec), spec.name, spec.scale)
 
 
 def proven(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from edgesr.bundled import bundled_weights
 from edgesr.detection import detect
 from edgesr.errors import CheckpointError, MissingDependencyError, UnsupportedCheckpointError
-from edgesr.registry import COUNTER_SUFFIX, ArchSpec, build, find_spec
+from edgesr.registry import COUNTER_SUFFIX, ArchSpec, build, find_spec, specs_named
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -56,7 +56,7 @@ class LoadedCheckpoint:
     source: str
 
 
-def load(path: Path, model: str | None = None) -> LoadedCheckpoint:
+def load(path: Path, model: str | None = None, scale: int | None = None) -> LoadedCheckpoint:
     """Read a PyTorch or safetensors checkpoint and build its network.
 
     The weights may lie under `params_ema`, `params`, `state_dict` or `model_state_dict`, nested or
@@ -65,22 +65,29 @@ def load(path: Path, model: str | None = None) -> LoadedCheckpoint:
     Args:
         path: The file.
         model: Name or alias that the checkpoint must be of; by default whatever is detected.
+        scale: With a model, the scale that it must be of; by default likewise.
 
     Raises:
-        ArchitectureError: No architecture is called `model`.
+        ArchitectureError: No architecture is called `model`, or none of that scale.
         CheckpointError: The file is missing, no file, empty, truncated, of another format, holds
             more than tensors, or its weights are not finite.
         UnsupportedCheckpointError: No architecture has these parameters, or it is not `model`.
         MissingDependencyError: torch or safetensors is not installed.
     """
     _require_torch()
-    asked = find_spec(model) if model else None
+    asked = _asked(model, scale)
     content = _read_bytes(path)
     weights = _unwrap(path, _parse(path, content))
     try:
-        found = detect({name: tuple(t.shape) for name, t in weights.items()}, asked)
+        shapes = {name: tuple(t.shape) for name, t in weights.items()}
+        found = detect(shapes, asked[0] if len(asked) == 1 else None)
     except UnsupportedCheckpointError as error:
         raise UnsupportedCheckpointError(f"{path}: {error}") from error
+    if asked and found.spec not in asked:
+        raise UnsupportedCheckpointError(
+            f"{path}: the checkpoint is of {found.spec.name} x{found.spec.scale}, not of {model}; "
+            f"ask for {found.spec.name}, or give a checkpoint of {model}"
+        )
     state = {ours: _as_float32(path, name, weights[name]) for name, ours in found.renamed.items()}
     sha256 = hashlib.sha256(content).hexdigest()
     licence, source = _provenance(found.spec, sha256)
@@ -88,6 +95,13 @@ def load(path: Path, model: str | None = None) -> LoadedCheckpoint:
     return LoadedCheckpoint(
         found.spec, found.training_form, net, sha256, path.name, licence, source
     )
+
+
+def _asked(model: str | None, scale: int | None) -> tuple[ArchSpec, ...]:
+    """The architectures that a checkpoint may be of; none: any."""
+    if model is None:
+        return ()
+    return specs_named(model) if scale is None else (find_spec(model, scale),)
 
 
 def weights_sha256(net: "nn.Module") -> str:

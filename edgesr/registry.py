@@ -118,6 +118,21 @@ def all_specs() -> tuple[ArchSpec, ...]:
     return SPECS
 
 
+def specs_named(
+    name_or_alias: str, *, specs: Sequence[ArchSpec] | None = None
+) -> tuple[ArchSpec, ...]:
+    """The architectures of that name, one for each scale.
+
+    Raises:
+        ArchitectureError: None has that name.
+    """
+    known = all_specs() if specs is None else specs
+    named = tuple(spec for spec in known if name_or_alias in (spec.name, *spec.aliases))
+    if not named:
+        raise ArchitectureError(_unknown_name(name_or_alias, known))
+    return named
+
+
 def find_spec(
     name_or_alias: str, scale: int | None = None, *, specs: Sequence[ArchSpec] | None = None
 ) -> ArchSpec:
@@ -132,10 +147,7 @@ def find_spec(
         ArchitectureError: No architecture has that name (the message lists all of them and the
             closest), or none at that scale, or several where no scale was given.
     """
-    known = all_specs() if specs is None else specs
-    named = [spec for spec in known if name_or_alias in (spec.name, *spec.aliases)]
-    if not named:
-        raise ArchitectureError(_unknown_name(name_or_alias, known))
+    named = specs_named(name_or_alias, specs=specs)
     fitting = [spec for spec in named if scale in (None, spec.scale)]
     if len(fitting) == 1:
         return fitting[0]

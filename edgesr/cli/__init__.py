@@ -13,7 +13,7 @@ from edgesr.errors import EdgeSRError
 
 #: Command name -> (module that holds it as `command`, one line for `edgesr --help`).
 _COMMANDS: dict[str, tuple[str, str]] = {
-    "bench": ("edgesr.cli.bench", "Measure files on a phone, as it computes them."),
+    "bench": ("edgesr.cli.bench", "Measure files here or on phones; compare and show the records."),
     "convert": ("edgesr.cli.convert", "Convert a checkpoint to a .tflite, proven equal to it."),
     "doctor": ("edgesr.cli.doctor", "Show what this machine has for edgesr, and what is missing."),
     "eval": ("edgesr.cli.eval", "Measure networks and files on pictures, side by side."),

@@ -26,10 +26,12 @@ Examples:
   edgesr convert --checkpoint model_RTC.pth --fp16 --fp32 --output .
   edgesr convert --model rtc --weights published --gate gpu
   edgesr convert --model fmen-s --size 480x320 --json
+  edgesr convert --model imdn --scale 4
   edgesr convert --onnx theirs.onnx --value-range 255 --size 480x320
 """
 )
 @click.option("--model", help="Network: a name or alias from `edgesr models`.")
+@click.option("--scale", type=int, help="Which one, of a network that there is at several scales.")
 @click.option(
     "--checkpoint",
     type=click.Path(path_type=Path),
@@ -84,6 +86,7 @@ Examples:
 def command(
     *,
     model: str | None,
+    scale: int | None,
     checkpoint: Path | None,
     weights: "Weights | None",
     onnx: Path | None,
@@ -113,10 +116,13 @@ def command(
             raise click.UsageError("give --model NAME (see `edgesr models`) or --checkpoint FILE")
         if value_range is not None or allow_cpu_operators:
             raise click.UsageError("--value-range and --allow-cpu-operators belong to --onnx FILE")
+        if scale is not None and model is None:
+            raise click.UsageError("--scale belongs to --model NAME: a checkpoint says its own")
         check_choice(checkpoint, weights)
-    elif model or checkpoint or weights:
+    elif model or scale or checkpoint or weights:
         raise click.UsageError(
-            "--onnx FILE holds network and weights: leave out --model, --checkpoint and --weights"
+            "--onnx FILE holds network and weights: leave out --model, --scale, --checkpoint and "
+            "--weights"
         )
     file = _read(onnx) if onnx else None
     height, width = parse_size(size) if size else _default_size(file)
@@ -124,7 +130,7 @@ def command(
     precisions = tuple(p for p, on in wanted.items() if on)
     spec = ConversionSpec(height, width, precisions)
     _check_output(output, precisions)
-    source = _Source(model, checkpoint, weights, file, value_range or 1, allow_cpu_operators)
+    source = _Source(model, scale, checkpoint, weights, file, value_range or 1, allow_cpu_operators)
     options = _Options(pictures, threads, force, gpu_gate=gate == "gpu")
     _run(source, spec, output, options, as_json=as_json)
 
@@ -134,6 +140,7 @@ class _Source:
     """What is to be converted."""
 
     model: str | None
+    scale: int | None
     checkpoint: Path | None
     weights: "Weights | None"
     onnx: "OnnxFile | None"
@@ -227,7 +234,9 @@ def _load(
     from edgesr.cli.sources import load_checkpoint
 
     if source.onnx is None:
-        return load_checkpoint(source.model, source.checkpoint, source.weights, progress)
+        return load_checkpoint(
+            source.model, source.checkpoint, source.weights, progress, source.scale
+        )
     return onnx_source(
         source.onnx,
         spec.height,

@@ -38,6 +38,7 @@ def load_checkpoint(
     checkpoint: Path | None,
     weights: Weights | None,
     progress: ProgressCallback,
+    scale: int | None = None,
 ) -> "LoadedCheckpoint":
     """Load `checkpoint`, or else the bundled or published weights of `model`.
 
@@ -51,13 +52,13 @@ def load_checkpoint(
     from edgesr.registry import find_spec
 
     if checkpoint is not None:
-        return load(checkpoint, model)
+        return load(checkpoint, model, scale)
     if model is None:
         raise click.UsageError("give --model NAME (see `edgesr models`) or --checkpoint FILE")
-    spec = find_spec(model)
+    spec = find_spec(model, scale)
     if weights == "bundled" or (weights is None and bundled_weights(spec)):
-        return load(bundled_checkpoint(spec), model)
-    return load(published_checkpoint(spec, progress), model)
+        return load(bundled_checkpoint(spec), spec.name, spec.scale)
+    return load(published_checkpoint(spec, progress), spec.name, spec.scale)
 
 
 def weights_of_file(file: Path, facts: "Facts") -> Weights:

@@ -82,7 +82,8 @@ def command(
         with progress_bar() as progress:
             progress("prepare", 0, 0)
             backends, left_out = chosen_backends(backend) if backend else (None, "")
-            loaded = load_checkpoint(named, checkpoint, chosen, progress)
+            scale = described.facts.scale if described.facts and not checkpoint else None
+            loaded = load_checkpoint(named, checkpoint, chosen, progress, scale)
             parities = verify_file(
                 described,
                 loaded,

@@ -44,7 +44,7 @@ def first_weights(path: Path, recipe: Recipe, spec: ArchSpec) -> FirstWeights:
     Raises:
         CheckpointError: It cannot be used, or is of another network or form.
     """
-    loaded = load(path, spec.name)
+    loaded = load(path, spec.name, spec.scale)
     training_form = recipe.training_form and spec.has_training_form
     if loaded.spec != spec or loaded.training_form != training_form:
         got, wanted = (

@@ -398,3 +398,21 @@ def test_a_missing_library_is_named_with_the_extra_that_brings_it(library: str) 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert f"needs {library}" in done.stdout
     assert "pip install 'edgesr[convert]'" in done.stdout
+
+
+@pytest.mark.parametrize("scale", [None, 3])
+def test_a_name_of_several_scales_is_told_by_the_checkpoint(
+    tmp_path: Path, scale: int | None
+) -> None:
+    spec = find_spec("imdn", 3)
+    torch.save(build(spec).state_dict(), tmp_path / "net.pth")
+    assert checkpoints.load(tmp_path / "net.pth", "imdn", scale).spec is spec
+
+
+@pytest.mark.parametrize(("model", "scale"), [("imdn", 2), ("fmen", None)])
+def test_another_network_or_scale_than_asked_for_is_refused(
+    tmp_path: Path, model: str, scale: int | None
+) -> None:
+    torch.save(build(find_spec("imdn", 3)).state_dict(), tmp_path / "net.pth")
+    with pytest.raises(UnsupportedCheckpointError, match="of imdn x3"):
+        checkpoints.load(tmp_path / "net.pth", model, scale)
