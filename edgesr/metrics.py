@@ -29,13 +29,17 @@ def luma(rgb_hwc_u8: Uint8Array) -> Uint8Array:
     Raises:
         PictureError: The array is not 8-bit RGB.
     """
-    if rgb_hwc_u8.dtype != np.uint8 or rgb_hwc_u8.ndim != 3 or rgb_hwc_u8.shape[2] != 3:
-        raise PictureError(
-            f"got a picture of type {rgb_hwc_u8.dtype} and shape {rgb_hwc_u8.shape}, allowed uint8 "
-            "of height x width x 3; convert it to 8-bit RGB"
-        )
+    _check_rgb(rgb_hwc_u8)
     # MATLAB rounds halves up, numpy's rint to even.
     return np.floor(rgb_hwc_u8 @ _LUMA_WEIGHTS + _LUMA_OFFSET + 0.5).astype(np.uint8)
+
+
+def _check_rgb(picture_hwc_u8: Uint8Array) -> None:
+    if picture_hwc_u8.dtype != np.uint8 or picture_hwc_u8.ndim != 3 or picture_hwc_u8.shape[2] != 3:
+        raise PictureError(
+            f"got a picture of type {picture_hwc_u8.dtype} and shape {picture_hwc_u8.shape}, "
+            "allowed uint8 of height x width x 3; convert it to 8-bit RGB"
+        )
 
 
 def psnr_y(a_hwc_u8: Uint8Array, b_hwc_u8: Uint8Array, shave: int) -> float:
@@ -53,9 +57,17 @@ def psnr_y(a_hwc_u8: Uint8Array, b_hwc_u8: Uint8Array, shave: int) -> float:
         PictureError: An array is not 8-bit RGB.
         SizeError: The sizes differ, `shave` is negative or leaves nothing.
     """
-    a_hw, b_hw = _inner_luma(a_hwc_u8, b_hwc_u8, shave, smallest=1)
-    mean_square = float(np.mean((a_hw - b_hw) ** 2))
-    return float("inf") if mean_square == 0 else float(10 * np.log10(255**2 / mean_square))
+    return _psnr(*_inner(luma(a_hwc_u8), luma(b_hwc_u8), shave, smallest=1))
+
+
+def psnr_rgb(a_hwc_u8: Uint8Array, b_hwc_u8: Uint8Array, shave: int) -> float:
+    """Peak signal-to-noise ratio over all values of the three channels together.
+
+    Arguments, result and errors are those of `psnr_y`.
+    """
+    _check_rgb(a_hwc_u8)
+    _check_rgb(b_hwc_u8)
+    return _psnr(*_inner(a_hwc_u8, b_hwc_u8, shave, smallest=1))
 
 
 def ssim_y(a_hwc_u8: Uint8Array, b_hwc_u8: Uint8Array, shave: int) -> float:
@@ -79,7 +91,27 @@ def ssim_y(a_hwc_u8: Uint8Array, b_hwc_u8: Uint8Array, shave: int) -> float:
         PictureError: An array is not 8-bit RGB.
         SizeError: The sizes differ, `shave` is negative or leaves less than a window.
     """
-    a, b = _inner_luma(a_hwc_u8, b_hwc_u8, shave, smallest=_SSIM_SIDE)
+    return _ssim(*_inner(luma(a_hwc_u8), luma(b_hwc_u8), shave, smallest=_SSIM_SIDE))
+
+
+def ssim_rgb(a_hwc_u8: Uint8Array, b_hwc_u8: Uint8Array, shave: int) -> float:
+    """The mean over the three channels of their structural similarity.
+
+    Arguments, result and errors are those of `ssim_y`.
+    """
+    _check_rgb(a_hwc_u8)
+    _check_rgb(b_hwc_u8)
+    a_hwc, b_hwc = _inner(a_hwc_u8, b_hwc_u8, shave, smallest=_SSIM_SIDE)
+    return float(np.mean([_ssim(a_hwc[..., c], b_hwc[..., c]) for c in range(3)]))
+
+
+def _psnr(a: Float64Array, b: Float64Array) -> float:
+    mean_square = float(np.mean((a - b) ** 2))
+    return float("inf") if mean_square == 0 else float(10 * np.log10(255**2 / mean_square))
+
+
+def _ssim(a: Float64Array, b: Float64Array) -> float:
+    """Of two channels, height x width."""
     mean_a, mean_b = _window_means(a), _window_means(b)
     variances = _window_means(a * a) + _window_means(b * b) - mean_a**2 - mean_b**2
     covariance = _window_means(a * b) - mean_a * mean_b
@@ -88,17 +120,16 @@ def ssim_y(a_hwc_u8: Uint8Array, b_hwc_u8: Uint8Array, shave: int) -> float:
     return float(np.mean(alike / most))
 
 
-def _inner_luma(
-    a_hwc_u8: Uint8Array, b_hwc_u8: Uint8Array, shave: int, *, smallest: int
+def _inner(
+    a: Uint8Array, b: Uint8Array, shave: int, *, smallest: int
 ) -> tuple[Float64Array, Float64Array]:
-    """The Y channels without their edges, of equal sizes and at least `smallest` on each side."""
-    a_hw, b_hw = luma(a_hwc_u8), luma(b_hwc_u8)
-    if a_hw.shape != b_hw.shape:
+    """Pictures without their edges, of equal sizes and at least `smallest` on each side."""
+    if a.shape != b.shape:
         raise SizeError(
-            f"got pictures of {a_hw.shape[0]}x{a_hw.shape[1]} and {b_hw.shape[0]}x{b_hw.shape[1]}, "
+            f"got pictures of {a.shape[0]}x{a.shape[1]} and {b.shape[0]}x{b.shape[1]}, "
             "allowed equal sizes; crop one"
         )
-    height, width = a_hw.shape
+    height, width = a.shape[:2]
     most = (min(height, width) - smallest) // 2
     if not 0 <= shave <= most:
         allowed = f"0 to {most}" if most >= 0 else f"none: {smallest}x{smallest} pixels are needed"
@@ -107,7 +138,7 @@ def _inner_luma(
             "larger pictures or shave less"
         )
     inside = slice(shave, height - shave), slice(shave, width - shave)
-    return a_hw[inside].astype(np.float64), b_hw[inside].astype(np.float64)
+    return a[inside].astype(np.float64), b[inside].astype(np.float64)
 
 
 def _window_means(values_hw: Float64Array) -> Float64Array:

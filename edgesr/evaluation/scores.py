@@ -1,19 +1,9 @@
-"""How alike two pictures are, by every measure that papers print. Only numpy."""
+"""How alike two pictures are, by every measure that papers print."""
 
 from dataclasses import dataclass
 from statistics import fmean
 
-import numpy as np
-
-from edgesr.metrics import (
-    _SSIM_MEAN_CONSTANT,  # pyright: ignore[reportPrivateUsage]
-    _SSIM_VARIANCE_CONSTANT,  # pyright: ignore[reportPrivateUsage]
-    Float64Array,
-    Uint8Array,
-    _window_means,  # pyright: ignore[reportPrivateUsage]
-    psnr_y,
-    ssim_y,
-)
+from edgesr.metrics import Uint8Array, psnr_rgb, psnr_y, ssim_rgb, ssim_y
 
 
 @dataclass(frozen=True)
@@ -53,55 +43,7 @@ def compare(a_hwc_u8: Uint8Array, b_hwc_u8: Uint8Array, shave: int) -> Scores:
     """
     return Scores(
         psnr_y(a_hwc_u8, b_hwc_u8, shave),
-        ssim_y(a_hwc_u8, b_hwc_u8, shave),  # refuses everything that the next two cannot take
+        ssim_y(a_hwc_u8, b_hwc_u8, shave),
         psnr_rgb(a_hwc_u8, b_hwc_u8, shave),
         ssim_rgb(a_hwc_u8, b_hwc_u8, shave),
     )
-
-
-def psnr_rgb(a_hwc_u8: Uint8Array, b_hwc_u8: Uint8Array, shave: int) -> float:
-    """Peak signal-to-noise ratio over all values of three channels (peak 255).
-
-    Args:
-        a_hwc_u8: RGB, height x width x 3.
-        b_hwc_u8: RGB of the same size.
-        shave: Pixels left out along each edge; fewer than half of the shorter side.
-
-    Returns:
-        Decibels; infinity where the pictures are equal.
-    """
-    a_hwc, b_hwc = _inner(a_hwc_u8, shave), _inner(b_hwc_u8, shave)
-    mean_square = float(np.mean((a_hwc - b_hwc) ** 2))
-    return float("inf") if mean_square == 0 else float(10 * np.log10(255**2 / mean_square))
-
-
-def ssim_rgb(a_hwc_u8: Uint8Array, b_hwc_u8: Uint8Array, shave: int) -> float:
-    """Structural similarity of each channel, with the windows of `ssim_y`; their mean.
-
-    Args:
-        a_hwc_u8: RGB, height x width x 3.
-        b_hwc_u8: RGB of the same size.
-        shave: Pixels left out along each edge; at least 11x11 stay.
-
-    Returns:
-        At most 1, which equal pictures have.
-    """
-    a_hwc, b_hwc = _inner(a_hwc_u8, shave), _inner(b_hwc_u8, shave)
-    return fmean(_ssim(a_hwc[..., channel], b_hwc[..., channel]) for channel in range(3))
-
-
-def _inner(picture_hwc_u8: Uint8Array, shave: int) -> Float64Array:
-    height, width = picture_hwc_u8.shape[:2]
-    return picture_hwc_u8[shave : height - shave, shave : width - shave].astype(np.float64)
-
-
-def _ssim(a_hw: Float64Array, b_hw: Float64Array) -> float:
-    """Of one channel, averaged over all whole windows (Wang et al., 2004, equation 13)."""
-    mean_a, mean_b = _window_means(a_hw), _window_means(b_hw)
-    variance = _window_means(a_hw**2 + b_hw**2) - mean_a**2 - mean_b**2
-    covariance = _window_means(a_hw * b_hw) - mean_a * mean_b
-    brightness = (2 * mean_a * mean_b + _SSIM_MEAN_CONSTANT) / (
-        mean_a**2 + mean_b**2 + _SSIM_MEAN_CONSTANT
-    )
-    structure = (2 * covariance + _SSIM_VARIANCE_CONSTANT) / (variance + _SSIM_VARIANCE_CONSTANT)
-    return float(np.mean(brightness * structure))

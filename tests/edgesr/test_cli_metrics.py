@@ -11,9 +11,9 @@ from PIL import Image
 from skimage import metrics as independent
 
 from edgesr.errors import SizeError
-from edgesr.evaluation.scores import compare, psnr_rgb, ssim_rgb
+from edgesr.evaluation.scores import compare
 from edgesr.imresize import imresize
-from edgesr.metrics import luma, psnr_y, ssim_y
+from edgesr.metrics import luma, psnr_rgb, psnr_y, ssim_rgb, ssim_y
 from helpers.commands import Ran, run_here
 from helpers.pictures import noise_picture, save_picture
 
