@@ -1,10 +1,12 @@
 """Upscaling pictures as a whole: the network takes each at its own size, and there are no tiles."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from edgesr.images import Picture
+from edgesr.overlap import stated_facts
 from edgesr.progress import ProgressCallback, silent
-from edgesr.runtime import Runner
+from edgesr.runtime import Backend, Runner, open_model, read_shape
 from edgesr.tiling import Overlap, next_multiple
 from edgesr.upscale import Upscaler
 
@@ -53,6 +55,12 @@ class WholeUpscaler:
         """
         return self._of_size(picture).upscale(picture, progress)
 
+    def close(self) -> None:
+        """Let go of the network, and of whatever computes it outside this process."""
+        if self._runner is not None:
+            self._runner.close()
+            self._runner = None
+
     def _of_size(self, picture: Picture) -> Upscaler:
         height, width = (next_multiple(n, self._multiple) for n in (picture.height, picture.width))
         runner = self._runner
@@ -63,3 +71,22 @@ class WholeUpscaler:
                 del runner
             runner = self._runner = self._open_size((height, width))
         return Upscaler(runner, Overlap(0, self._multiple))
+
+
+def whole_upscaler(path: Path, backend: Backend, threads: int) -> WholeUpscaler:
+    """A file that is loaded anew for each picture's size.
+
+    Args:
+        path: The `.tflite`.
+        backend: What computes.
+        threads: CPU threads.
+
+    Raises:
+        ModelFileError: The file is unreadable, or not a super-resolution model.
+    """
+
+    def open_size(size: tuple[int, int]) -> Runner:
+        return open_model(path, backend, threads=threads, size=size)
+
+    facts = stated_facts(path)
+    return WholeUpscaler(open_size, read_shape(path).scale, facts.size_multiple if facts else 1)

@@ -193,6 +193,7 @@ def _run(
             from converters.probes import default_pictures
 
             loaded = _load(source, spec, progress)
+            say_folded(loaded)
             outputs = _outputs(loaded, spec, output)
             manifests = pipeline.convert(
                 loaded,
@@ -224,6 +225,19 @@ def _run(
         return
     for path, manifest in zip(outputs.values(), manifests, strict=True):
         report.converted(path, manifest)
+
+
+def say_folded(loaded: "LoadedCheckpoint | Source") -> None:
+    """Say that what was given is not what will run, but equal to it."""
+    from edgesr.checkpoints import LoadedCheckpoint
+    from edgesr.cli.progress_bar import say
+
+    if isinstance(loaded, LoadedCheckpoint) and loaded.training_form:
+        count = sum(parameter.numel() for parameter in loaded.net.parameters())
+        say(
+            f"edgesr: note: {loaded.filename} is {loaded.spec.name} in training form; its "
+            f"{count:,} parameters are folded into {loaded.spec.parameters:,}"
+        )
 
 
 def _load(

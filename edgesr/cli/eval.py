@@ -51,6 +51,11 @@ Examples:
     show_default=True,
     help="What computes a .tflite. cpu-fp16 computes in FP16, gpu is LiteRT's GPU accelerator.",
 )
+@click.option(
+    "--whole",
+    is_flag=True,
+    help="A .tflite takes each picture in one piece, not by tiles of its size.",
+)
 @click.option("--threads", type=click.IntRange(1), help="CPU threads. Default: all.")
 @click.option(
     "--value-range",
@@ -87,6 +92,7 @@ def command(
     data: Path,
     scale: int | None,
     backend: str,
+    whole: bool,
     threads: int | None,
     value_range: str,
     as_json: bool,
@@ -100,7 +106,8 @@ def command(
     TARGET is a network's name (its bundled weights, else its authors'), a checkpoint, an .onnx or a
     .tflite. Results are rounded to 8 bits, and as many pixels are left out along each edge as the
     scale. Bicubic is always measured too; differences are to the first TARGET. Files of one fixed
-    size go by tiles. A picture that cannot be read ends the command: none is passed over.
+    size go by tiles, unless --whole is given. A picture that cannot be read ends the command: none
+    is passed over.
     """
     from edgesr.cli.eval_targets import open_targets
     from edgesr.files import check_writable
@@ -114,7 +121,9 @@ def command(
     _limit_torch(threads)
     cores = threads or available_threads()
     with progress_bar() as progress:
-        opened = open_targets(targets, scale, Backend(backend), cores, float(value_range), progress)
+        opened = open_targets(
+            targets, scale, Backend(backend), cores, float(value_range), progress, whole=whole
+        )
         try:
             done = _run(opened, data, cores, journal, progress)
             contents = _contents(done, csv_file, html_file, progress)

@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgesr.errors import SizeError
-from edgesr.evaluation.contestants import Contestant, by_tiles, digest_of, network, on_multiples
-from edgesr.evaluation.contestants import tflite as tflite_contestant
+from edgesr.evaluation.contestants import (
+    Contestant,
+    by_tiles,
+    digest_of,
+    network,
+    on_multiples,
+    whole_tflite,
+)
+from edgesr.evaluation.contestants import tflite as tflite_by_tiles
 from edgesr.metrics import Uint8Array
 from edgesr.overlap import StatedFacts, choose_overlap
 from edgesr.runtime import Backend, Float32Array, ModelShape
@@ -32,6 +39,8 @@ def open_targets(
     threads: int,
     value_range: float,
     progress: "ProgressCallback",
+    *,
+    whole: bool = False,
 ) -> list[Contestant]:
     """Make every target ready, in order.
 
@@ -42,6 +51,7 @@ def open_targets(
         threads: CPU threads.
         value_range: An `.onnx` takes and gives [0, value_range].
         progress: Told of downloads.
+        whole: Whether a `.tflite` takes each picture in one piece.
 
     Raises:
         SizeError: A target has another scale than the user says, or than the first one.
@@ -52,7 +62,8 @@ def open_targets(
         path = Path(target)
         match path.suffix.lower():
             case ".tflite":
-                made = tflite_contestant(target, path, backend, threads)
+                tflite = whole_tflite if whole else tflite_by_tiles
+                made = tflite(target, path, backend, threads)
             case ".onnx":
                 made = _onnx(target, path, value_range)
             case _:

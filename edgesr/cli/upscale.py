@@ -13,7 +13,7 @@ from edgesr.errors import PictureError, SizeError
 if TYPE_CHECKING:
     from edgesr.batch import Done, Failed, Settings
     from edgesr.overlap import StatedFacts
-    from edgesr.runtime import Backend, Runner
+    from edgesr.runtime import Backend
     from edgesr.upscale import Upscaler
     from edgesr.whole import WholeUpscaler
 
@@ -195,18 +195,12 @@ def _upscaler(
     """The network, loaded; with --whole it is loaded for each picture's size."""
     from edgesr.cli.progress_bar import say
     from edgesr.overlap import choose_overlap
-    from edgesr.runtime import open_model, read_shape
+    from edgesr.runtime import open_model
     from edgesr.upscale import Upscaler
-    from edgesr.whole import WholeUpscaler
+    from edgesr.whole import whole_upscaler
 
     if network.whole:
-        multiple = facts.size_multiple if facts else 1
-        scale = read_shape(network.path).scale
-
-        def open_size(size: tuple[int, int]) -> "Runner":
-            return open_model(network.path, network.backend, threads=threads, size=size)
-
-        return WholeUpscaler(open_size, scale, multiple)
+        return whole_upscaler(network.path, network.backend, threads)
     runner = open_model(network.path, network.backend, threads=threads)
     overlap, warning = choose_overlap(facts, network.overlap, runner.shape)
     if warning:

@@ -16,6 +16,7 @@ from edgesr.quality import Upscale, by_bicubic, by_network
 from edgesr.runtime import Backend, Runner, open_model, read_model_bytes
 from edgesr.tiling import next_multiple, reflect_indices
 from edgesr.upscale import Upscaler
+from edgesr.whole import WholeUpscaler, whole_upscaler
 
 BICUBIC = "bicubic"
 
@@ -75,25 +76,48 @@ def tflite(name: str, path: Path, backend: Backend, threads: int) -> Contestant:
     Raises:
         EdgeSRError: It cannot be loaded, or not on this backend.
     """
-    content = read_model_bytes(path)
+    sha256 = hashlib.sha256(read_model_bytes(path)).hexdigest()
+    facts = stated_facts(path)
     runner = open_model(path, backend, threads=threads)
-    overlap, warning = choose_overlap(stated_facts(path), None, runner.shape)
+    overlap, warning = choose_overlap(facts, None, runner.shape)
     size = f"{runner.shape.height}x{runner.shape.width}"
+    if facts is not None and facts.whole_picture:
+        warning = f"{name} looks at the whole picture, and tiles are not exact: see --whole"
     return Contestant(
         name=name,
         how=f"LiteRT on {backend}, tiles of {size}",
         scale=runner.shape.scale,
-        digest=digest_of("tflite", backend, overlap, hashlib.sha256(content).hexdigest()),
+        digest=digest_of("tflite", backend, overlap, sha256),
         upscale=by_tiles(runner, overlap),
         note=warning or "",
         close=runner.close,
     )
 
 
+def whole_tflite(name: str, path: Path, backend: Backend, threads: int) -> Contestant:
+    """A `.tflite`, as `edgesr upscale --whole` runs it: each picture in one piece.
+
+    Raises:
+        EdgeSRError: It is no super-resolution file.
+    """
+    upscaler = whole_upscaler(path, backend, threads)
+    sha256 = hashlib.sha256(read_model_bytes(path)).hexdigest()
+    return Contestant(
+        name=name,
+        how=f"LiteRT on {backend}, whole pictures",
+        scale=upscaler.scale,
+        digest=digest_of("tflite", backend, "whole", sha256),
+        upscale=_by_upscaler(upscaler),
+        close=upscaler.close,
+    )
+
+
 def by_tiles(runner: Runner, overlap: Overlap) -> Upscale:
     """A network of one fixed size on pictures of any size."""
-    upscaler = Upscaler(runner, overlap)
+    return _by_upscaler(Upscaler(runner, overlap))
 
+
+def _by_upscaler(upscaler: Upscaler | WholeUpscaler) -> Upscale:
     def upscale(lr_hwc_u8: Uint8Array) -> Uint8Array:
         return np.asarray(upscaler.upscale(Picture(lr_hwc_u8)).pixels_hwc, np.uint8)
 

@@ -22,8 +22,9 @@ from converters.verify import torch_reference
 from edgesr import bundled
 from edgesr.archs.imdn_rtc import IMDNRTC
 from edgesr.checkpoints import load, weights_sha256
+from edgesr.cli.convert import say_folded
 from edgesr.metrics import psnr_y
-from edgesr.registry import find_spec
+from edgesr.registry import build, find_spec
 from helpers.bundles import LICENCE, replace_bundle
 from helpers.commands import (
     HEED_CTRL_C,
@@ -466,3 +467,18 @@ def test_upscaled_pictures_reach_pytorchs_psnr(
 def _pixels(path: Path) -> NDArray[np.uint8]:
     with Image.open(path) as picture:
         return np.asarray(picture.convert("RGB"))
+
+
+def test_a_checkpoint_in_training_form_is_said_to_be_folded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for form in (True, False):
+        torch.save(
+            build(find_spec("rtc"), training_form=form).state_dict(), tmp_path / f"{form}.pth"
+        )
+        say_folded(load(tmp_path / f"{form}.pth"))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        "edgesr: note: True.pth is imdn-rtc in training form; its 22,305 parameters are folded "
+        "into 20,190"
+    )

@@ -57,10 +57,11 @@ def _onnx(path: Path, *, any_size: bool) -> Path:
     return path
 
 
-def test_a_tflite_is_measured_on_whole_pictures_by_tiles(
-    evaluate: Eval, small_tflite: Path, data: Path
+@pytest.mark.parametrize("options", [[], ["--whole"]], ids=["tiles", "whole"])
+def test_a_tflite_is_measured_on_whole_pictures(
+    evaluate: Eval, small_tflite: Path, data: Path, options: list[str]
 ) -> None:
-    found = results(evaluate(small_tflite, "--data", data, "--json"))
+    found = results(evaluate(small_tflite, "--data", data, "--json", *options))
     assert list(found) == ["bicubic", str(small_tflite)]
     hr = np.kron(noise_picture(10, 14), np.ones((4, 4, 1), np.uint8))
     expected = NET.expected(imresize(hr, 0.5), SHAPE)
