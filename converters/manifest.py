@@ -253,7 +253,7 @@ class Manifest(Record):
         operators: Operator -> count.
         peak_activation_bytes: By liveness over the operators, in the file's own types.
         fp16_range: What the pass did; None if it did not run.
-        reference: What the file was compared with.
+        reference: What the file was compared with; not written where that is the usual.
         parity: Per backend.
         gpu: Whether a GPU takes it.
     """
@@ -269,6 +269,13 @@ class Manifest(Record):
     reference: str = PYTORCH
     parity: tuple[BackendParity, ...]
     gpu: GpuRecord
+
+    @model_serializer(mode="wrap")
+    def _leave_out_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = handler(self)
+        if self.reference == PYTORCH:
+            del written["reference"]
+        return written
 
     def to_json(self) -> str:
         """The manifest as it is written to disk."""
