@@ -189,7 +189,7 @@ def test_a_size_that_the_file_does_not_take_is_one_line(convert: Convert, here: 
     ("words", "message"),
     [
         (["--onnx", "a.onnx", "--model", "rtc"], "leave out --model"),
-        (["--onnx", "a.onnx", "--checkpoint", "a.pth"], "leave out --model, --checkpoint"),
+        (["--onnx", "a.onnx", "--checkpoint", "a.pth"], "leave out --model, --scale, --checkpoint"),
         (["--model", "rtc", "--value-range", "255"], "belong to --onnx"),
         (["--model", "rtc", "--allow-cpu-operators"], "belong to --onnx"),
         (["--onnx", "a.onnx", "--value-range", "0"], "--value-range"),
