@@ -12,6 +12,7 @@ from converters.gpu_checks import check_gpu, dequantized_constants
 from converters.gpu_rules import Offence, Severity
 from converters.manifest import FACTS_ENTRY
 from edgesr.errors import ModelFileError
+from edgesr.liveness import most_alive
 from edgesr.runtime import ModelShape, sr_shape
 
 _HALF_BITS = 16
@@ -179,37 +180,19 @@ def peak_activation_bytes(model: ModelView, *, half: bool = False) -> int:
     """
     weights = dequantized_constants(model)
 
-    def lives(tensor: TensorView | None) -> bool:
-        return tensor is not None and not tensor.constant and tensor.index not in weights
-
-    def size(index: int) -> int:
-        tensor = model.tensors[index]
+    def size(tensor: TensorView) -> int:
         if half and tensor.dtype in _FLOATS:
             return tensor.elements * _HALF_BITS // 8
         return tensor.bytes
 
-    last = _last_readers(model)
-    alive = {t.index for t in model.inputs if lives(t)}
-    now = peak = sum(map(size, alive))
-    for operator in model.operators:
-        made = {t.index for t in operator.outputs if lives(t)} - alive
-        alive |= made
-        now += sum(map(size, made))
-        peak = max(peak, now)
-        touched = {t.index for t in operator.tensors}
-        dead = {i for i in touched & alive if last.get(i, -1) <= operator.index}
-        alive -= dead
-        now -= sum(map(size, dead))
+    sizes = {t.index: size(t) for t in model.tensors if not t.constant and t.index not in weights}
+    steps = [
+        ([t.index for t in operator.inputs if t], [t.index for t in operator.outputs])
+        for operator in model.operators
+    ]
+    sources, results = ([t.index for t in end] for end in (model.inputs, model.outputs))
+    peak, _ = most_alive(steps, sizes, sources, results)
     return peak
-
-
-def _last_readers(model: ModelView) -> dict[int, int]:
-    """Tensor -> the last operator that reads it; one behind the last for the graph's outputs."""
-    last: dict[int, int] = {}
-    for operator in model.operators:
-        last.update({t.index: operator.index for t in operator.inputs if t is not None})
-    last.update({t.index: len(model.operators) for t in model.outputs})
-    return last
 
 
 def _operator(operator: OperatorView) -> OperatorFacts:

@@ -1,13 +1,16 @@
 """Whether a conversion fits into this machine's memory, said before minutes are spent on it."""
 
+import math
 from typing import TYPE_CHECKING
 
 from edgesr.errors import SizeError
+from edgesr.liveness import most_alive
 
 if TYPE_CHECKING:
     from converters.graph import Graph
 
 _GIB = 2**30
+_FLOAT32_BYTES = 4
 # What the libraries take whatever the size is, and how often the network's own peak of activations
 # is held at once: PyTorch, both runtimes, the outputs that are compared and their differences.
 # Fitted to benchmarks/convert_cost.py at 720x480: RTC 2.15 GiB with 0.070 GiB of activations,
@@ -44,27 +47,11 @@ def predicted_bytes(bytes_per_pixel: float, height: int, width: int) -> float:
 def activation_bytes_per_pixel(graph: "Graph") -> float:
     """Peak of the float32 activations alive at once, per pixel of the graph's input."""
     height, width = graph.shape(graph.input)[2:]
-    return peak_activation_numbers(graph) * 4 / (height * width)
-
-
-def peak_activation_numbers(graph: "Graph") -> int:
-    """Most numbers alive at once; a tensor dies after the last operator that reads it."""
-    last_use = {name: index for index, node in enumerate(graph.nodes) for name in node.inputs}
-    last_use[graph.output] = len(graph.nodes)
-    alive = {graph.input: _numbers(graph, graph.input)}
-    peak = 0
-    for index, node in enumerate(graph.nodes):
-        alive |= {name: _numbers(graph, name) for name in node.outputs}
-        peak = max(peak, sum(alive.values()))
-        alive = {name: size for name, size in alive.items() if last_use.get(name, -1) > index}
-    return peak
-
-
-def _numbers(graph: "Graph", tensor: str) -> int:
-    count = 1
-    for side in graph.shape(tensor):
-        count *= side
-    return count
+    tensors = [graph.input, *(name for node in graph.nodes for name in node.outputs)]
+    sizes = {name: _FLOAT32_BYTES * math.prod(graph.shape(name)) for name in tensors}
+    steps = [(node.inputs, node.outputs) for node in graph.nodes]
+    peak, _ = most_alive(steps, sizes, [graph.input], [graph.output])
+    return peak / (height * width)
 
 
 def _free_bytes() -> float:

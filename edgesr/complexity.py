@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from edgesr.liveness import most_alive
+
 
 class Kind(StrEnum):
     """What an operator counts as."""
@@ -131,7 +133,7 @@ def peak_activations(
 
     At every layer its inputs, its outputs and what is kept for later count, as FMEN's authors count
     (Du et al., "Fast and Memory-Efficient Network Towards Efficient Image Super-Resolution", CVPRW
-    2022, section 3.1). An activation lives from the layer that makes it to the last that reads it.
+    2022, section 3.1).
 
     Args:
         layers: In the order of execution.
@@ -139,14 +141,6 @@ def peak_activations(
         source: The network's input.
         result: Its output, which lives to the end.
     """
-    last = {name: index for index, layer in enumerate(layers) for name in layer.inputs}
-    last[result] = len(layers)
-    alive = {source}
-    peak = Peak(sizes[source])
-    for index, layer in enumerate(layers):
-        alive.update(layer.outputs)
-        now = sum(sizes[name] for name in alive)
-        if now > peak.bytes:
-            peak = Peak(now, layer.name)
-        alive = {name for name in alive if last.get(name, -1) > index}
-    return peak
+    steps = [(layer.inputs, layer.outputs) for layer in layers]
+    most, where = most_alive(steps, sizes, [source], [result])
+    return Peak(most) if where is None else Peak(most, layers[where].name)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from edgesr.errors import ModelFileError, SizeError
+from edgesr.liveness import most_alive
 from edgesr.tflite_operators import SIGNATURES
 from edgesr.tflite_schema import Table, buffer_bytes, builtin_code, parse_model, tensor_name
 
@@ -206,21 +207,12 @@ class _Graph:
                 taps = math.prod(self.stated(int(operator["inputs"][1]))[1:3])
                 pixels = math.prod(shapes[int(operator["outputs"][0])][1:3])
                 pointers += _POINTER_BYTES * taps * pixels if taps > 1 else 0
-        return self._peak_bytes(size) + pointers + size[self._input] + size[self._output]
-
-    def _peak_bytes(self, size: dict[int, int]) -> int:
-        """Most bytes of activations alive at once; each lives until its last reader has run."""
-        last: dict[int, int] = {}
-        for position, operator in enumerate(self._operators):
-            last |= dict.fromkeys(map(int, operator["inputs"]), position)
-        last[self._output] = len(self._operators)
-        alive = peak = size[self._input]
-        for position, operator in enumerate(self._operators):
-            alive += sum(size.get(int(index), 0) for index in operator["outputs"])
-            peak = max(peak, alive)
-            touched = {int(index) for index in [*operator["inputs"], *operator["outputs"]]}
-            alive -= sum(size.get(i, 0) for i in touched if last.get(i, position) == position)
-        return peak
+        steps = [
+            (tuple(map(int, operator["inputs"])), tuple(map(int, operator["outputs"])))
+            for operator in self._operators
+        ]
+        peak, _ = most_alive(steps, size, [self._input], [self._output])
+        return peak + pointers + size[self._input] + size[self._output]
 
 
 @dataclass(frozen=True)

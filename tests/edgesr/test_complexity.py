@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from converters.complexity import onnx_complexity, sized_graph
-from converters.memory import peak_activation_numbers
+from converters.memory import activation_bytes_per_pixel
 from converters.onnx_export import export
 from edgesr.complexity import Complexity, Kind, Layer, peak_activations
 from edgesr.evaluation.torch_cost import torch_complexity
@@ -91,7 +91,7 @@ def test_fmen_keeps_four_feature_maps_as_its_authors_count() -> None:
 @pytest.mark.parametrize("name", ["imdn-rtc", "imdn-plus"])
 def test_the_onnx_peak_is_what_the_converter_reckons_with(name: str) -> None:
     graph = sized_graph(export(build(find_spec(name)).eval(), 32, 32), 64, 48)
-    assert onnx_complexity(graph).peak.bytes == 4 * peak_activation_numbers(graph)
+    assert onnx_complexity(graph).peak.bytes == 64 * 48 * activation_bytes_per_pixel(graph)
 
 
 def test_the_training_form_costs_more_and_is_counted_layer_by_layer() -> None:
