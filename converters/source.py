@@ -21,12 +21,35 @@ if TYPE_CHECKING:
 CALIBRATION_SIDE = 128
 #: What makes an ONNX file of anybody's fit for the passes for the GPU, in order.
 ONNX_PASSES = ("clean", "shuffle_patterns", "prelu", "io_anchors")
+#: What the origin of the weights begins with where they come from an ONNX file.
+ONNX_ORIGIN = "ONNX file"
 
 _PROBE_SIDE = 32
 _TOOLS = ("onnx", "onnx2tf", "tensorflow", "ai-edge-litert", "numpy", "edgesr")
 
 #: Takes height and width, gives a plain graph with input `lr` and output `hr`, in its own range.
 Export = Callable[[int, int], "onnx.ModelProto"]
+
+
+@dataclass(frozen=True)
+class Original:
+    """What a `.tflite` must equal.
+
+    Attributes:
+        name: The network's name.
+        scale: Upscaling factor.
+        reference: The network as a function.
+        referee: Who computes it.
+        options: How the user names another one.
+        any_size: Whether it takes pictures of every size.
+    """
+
+    name: str
+    scale: int
+    reference: Reference
+    referee: str
+    options: str
+    any_size: bool = True
 
 
 @dataclass(frozen=True)
@@ -76,6 +99,24 @@ class Source:
         if not self.any_size:
             return height, width
         return min(height, CALIBRATION_SIDE), min(width, CALIBRATION_SIDE)
+
+
+def original(network: LoadedCheckpoint | Source) -> Original:
+    """What a file made from a network must equal: the network before anything was rewritten."""
+    from converters.verify import torch_reference
+
+    if isinstance(network, Source):
+        return Original(
+            name=network.name,
+            scale=network.scale,
+            reference=network.reference,
+            referee=network.referee,
+            options="--onnx",
+            any_size=network.any_size,
+        )
+    spec = network.spec
+    reference = torch_reference(network.net, spec.value_range)
+    return Original(spec.name, spec.scale, reference, PYTORCH, "--model and --checkpoint")
 
 
 def checkpoint_source(checkpoint: LoadedCheckpoint) -> Source:
@@ -139,8 +180,8 @@ def onnx_source(
     if bound and fixed != (height, width):
         raise OnnxFileError(
             f"{file.path} is made for {fixed[0]}x{fixed[1]}, and its {bound} fits no other size: "
-            f"got --size {height}x{width}; give --size {fixed[0]}x{fixed[1]}, or export it with "
-            "open height and width"
+            f"got {height}x{width}, allowed {fixed[0]}x{fixed[1]}; take that size, or export it "
+            "with open height and width"
         )
     found = reach(graph)
     version = importlib.metadata.version("onnxruntime")
@@ -152,7 +193,7 @@ def onnx_source(
         size_multiple=found.size_multiple,
         whole_picture=found.whole_picture,
         weights_sha256=file.weights_sha256(),
-        weights_source=f"ONNX file {file.path.name} (sha256 {file.sha256}), by {file.producer}",
+        weights_source=f"{ONNX_ORIGIN} {file.path.name} (sha256 {file.sha256}), by {file.producer}",
         weights_licence="unknown",
         export=lambda height, width: _fit_for_gpu(file, height, width, value_range),
         reference=file.reference(value_range),

@@ -262,6 +262,6 @@ def _measure(
 def _check_shapes(path: Path, got: Float32Array, wanted: Float32Array) -> None:
     if got.shape != wanted.shape:
         raise ParityError(
-            f"{path} gives {list(got.shape)}, PyTorch {list(wanted.shape)}: another scale or "
-            "network; name the right one with --model and --checkpoint"
+            f"{path} gives {list(got.shape)}, the network {list(wanted.shape)}: it is another "
+            "one, or of another scale; name the one that the file was made from"
         )

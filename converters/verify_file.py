@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from converters.manifest import FACTS_ENTRY, Facts
 from converters.parity import DEFAULT_BACKENDS
 from converters.probes import calibration_probes, verification_probes
+from converters.source import Source, original
 from converters.spec import Precision
-from converters.verify import ParityReport, torch_reference, verify
+from converters.verify import ParityReport, verify
 from edgesr.errors import ModelFileError, ParityError
 from edgesr.progress import ProgressCallback, silent
 from edgesr.runtime import Backend, ModelShape, sr_shape
@@ -80,7 +81,7 @@ def read_facts(path: Path, metadata: Mapping[str, bytes]) -> Facts | None:
 
 def verify_file(
     described: FileDescription,
-    checkpoint: "LoadedCheckpoint",
+    network: "LoadedCheckpoint | Source",
     *,
     backends: Sequence[Backend] | None = None,
     every_input: bool = False,
@@ -88,11 +89,11 @@ def verify_file(
     threads: int | None = None,
     progress: ProgressCallback = silent,
 ) -> ParityReport:
-    """Compare a file with a checkpoint, by the gates of its precision.
+    """Compare a file with the network it was made from, by the gates of its precision.
 
     Args:
         described: The file.
-        checkpoint: The network it ought to equal.
+        network: What it ought to equal: a checkpoint, or an ONNX file.
         backends: What is to compute; by default what every conversion is run on.
         every_input: Whether a software device runs every input too.
         pictures: Folder of photographs; None for the test card.
@@ -105,23 +106,24 @@ def verify_file(
         NoGpuError: A GPU is asked for and there is none.
         AcceleratorError: The GPU accelerator crashed, or ran out of memory or time.
     """
-    shape, spec = described.shape, checkpoint.spec
-    if shape.scale != spec.scale:
+    shape, wanted = described.shape, original(network)
+    if shape.scale != wanted.scale:
         raise ParityError(
-            f"{described.path} upscales by {shape.scale}, {spec.name} by {spec.scale}: not the "
-            "same network; name the right one with --model and --checkpoint"
+            f"{described.path} upscales by {shape.scale}, {wanted.name} by {wanted.scale}: not the "
+            f"same network; name the right one with {wanted.options}"
         )
-    reference = torch_reference(checkpoint.net, spec.value_range)
     # Small inputs tell cheaply how much contrast the network takes.
-    small = calibration_probes(_SMALL_SIDE, _SMALL_SIDE, None, reference)
+    small_side = (_SMALL_SIDE, _SMALL_SIDE) if wanted.any_size else (shape.height, shape.width)
+    small = calibration_probes(*small_side, None, wanted.reference)
     contrasts = {probe.name: probe.contrast for probe in small}
     probes = verification_probes(shape.height, shape.width, pictures, contrasts)
     precision = described.precision.value
     files = {described.path: precision}
     return verify(
         files,
-        reference,
+        wanted.reference,
         probes,
+        referee=wanted.referee,
         backends={precision: backends or DEFAULT_BACKENDS[precision]},
         every_input=every_input,
         threads=threads,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgesr.cli.sources import check_choice, weights_option
+from edgesr.cli.sources import check_choice, check_onnx, value_range_option, weights_option
 from edgesr.errors import ConversionError, OutputError, ParityError
 
 if TYPE_CHECKING:
@@ -43,11 +43,7 @@ Examples:
     type=click.Path(path_type=Path),
     help="ONNX file of another super-resolution network: RGB, 1 x 3 x height x width, float32.",
 )
-@click.option(
-    "--value-range",
-    type=click.IntRange(1, 65535),
-    help="With --onnx: the network's pictures lie in [0, N]. Default: 1.",
-)
+@value_range_option
 @click.option(
     "--allow-cpu-operators",
     is_flag=True,
@@ -111,19 +107,16 @@ def command(
     """
     from converters.spec import ConversionSpec, Precision, parse_size
 
-    if onnx is None:
-        if model is None and checkpoint is None:
-            raise click.UsageError("give --model NAME (see `edgesr models`) or --checkpoint FILE")
-        if value_range is not None or allow_cpu_operators:
-            raise click.UsageError("--value-range and --allow-cpu-operators belong to --onnx FILE")
-        if scale is not None and model is None:
-            raise click.UsageError("--scale belongs to --model NAME: a checkpoint says its own")
-        check_choice(checkpoint, weights)
-    elif model or scale or checkpoint or weights:
-        raise click.UsageError(
-            "--onnx FILE holds network and weights: leave out --model, --scale, --checkpoint and "
-            "--weights"
-        )
+    if onnx is None and model is None and checkpoint is None:
+        raise click.UsageError("give --model NAME (see `edgesr models`) or --checkpoint FILE")
+    check_onnx(
+        onnx,
+        {"--value-range": value_range, "--allow-cpu-operators": allow_cpu_operators},
+        {"--model": model, "--scale": scale, "--checkpoint": checkpoint, "--weights": weights},
+    )
+    if scale is not None and model is None:
+        raise click.UsageError("--scale belongs to --model NAME: a checkpoint says its own")
+    check_choice(checkpoint, weights)
     file = _read(onnx) if onnx else None
     height, width = parse_size(size) if size else _default_size(file)
     wanted = {Precision.FP16: fp16 or not fp32, Precision.FP32: fp32}

@@ -1,5 +1,6 @@
 """Where a command's network comes from: a file of the user's, or bundled or published weights."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -21,6 +22,39 @@ weights_option = click.option(
     help="Whose weights: bundled are edgesr's own, which come with it; published are those of the "
     "network's authors, downloaded once. Default: bundled where there are any.",
 )
+
+value_range_option = click.option(
+    "--value-range",
+    type=click.IntRange(1, 65535),
+    help="With --onnx: the network's pictures lie in [0, N]. Default: 1.",
+)
+
+
+def check_onnx(
+    onnx: Path | None, belonging: Mapping[str, object], excluded: Mapping[str, object]
+) -> None:
+    """Refuse options that do not go with an ONNX file, or only with one.
+
+    Args:
+        onnx: The file, if one was given.
+        belonging: Option -> value of those that make sense with a file alone.
+        excluded: Likewise of those that a file leaves nothing to say for.
+
+    Raises:
+        UsageError: One of them was given nevertheless.
+    """
+    if onnx is None and any(belonging.values()):
+        verb = "belong" if len(belonging) > 1 else "belongs"
+        raise click.UsageError(f"{_listed(belonging)} {verb} to --onnx FILE")
+    if onnx is not None and any(excluded.values()):
+        raise click.UsageError(
+            f"--onnx FILE holds network and weights: leave out {_listed(excluded)}"
+        )
+
+
+def _listed(options: Iterable[str]) -> str:
+    *first, last = options
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def check_choice(checkpoint: Path | None, weights: Weights | None) -> None:
