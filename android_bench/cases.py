@@ -8,15 +8,14 @@ from android_bench.check import Expected, check_fidelity
 from android_bench.command import Delegate, Load, Run, Setting
 from android_bench.cooldown import Cooldown
 from android_bench.device import fast_cores, read_health
+from android_bench.device_record import DeviceFacts, Health
 from android_bench.errors import BenchError, SettingError, ToolError
 from android_bench.invoke import RESULT, Session, invoke
 from android_bench.record import (
     Case,
     CurvePoint,
-    DeviceFacts,
     Failure,
     Fidelity,
-    Health,
     Invocation,
     Purpose,
 )

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from android_bench.adb import Phone
 from android_bench.device import read_health
+from android_bench.device_record import Health
 from android_bench.errors import DeviceError, StoppedError
-from android_bench.record import Health
 from edgesr.progress import ProgressCallback, silent
 
 _STATUS_NAMES = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")

@@ -9,8 +9,8 @@ import re
 from collections.abc import Sequence
 
 from android_bench.adb import Phone
+from android_bench.device_record import DeviceFacts, Health
 from android_bench.errors import DeviceError
-from android_bench.record import DeviceFacts, Health
 
 FOLDER = "/data/local/tmp"
 

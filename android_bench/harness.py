@@ -17,15 +17,14 @@ from android_bench.binary import Binary, check_abi, fetch_binary, read_binary
 from android_bench.cases import CaseRun, Plan, measure_cases
 from android_bench.check import Expected, expect
 from android_bench.device import read_facts
+from android_bench.device_record import DeviceRecord, ToolFacts
 from android_bench.errors import StoppedError
 from android_bench.invoke import PROGRAM, Session, ask_tool
 from android_bench.record import (
     BenchRecord,
     Case,
     Conditions,
-    DeviceRecord,
     Failure,
-    ToolFacts,
 )
 from android_bench.workspace import check_space, put, workspace
 from edgesr import __version__

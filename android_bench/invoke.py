@@ -12,6 +12,7 @@ from android_bench.command import Flavour, Run, arguments, program_line
 from android_bench.cooldown import Cooldown
 from android_bench.delegation import not_proven
 from android_bench.device import is_throttled, read_health
+from android_bench.device_record import Health
 from android_bench.errors import (
     BinaryError,
     ConnectionLostError,
@@ -19,8 +20,9 @@ from android_bench.errors import (
     LogError,
     ToolError,
 )
-from android_bench.parse import ToolResult, parse_log, unknown_flags
-from android_bench.record import Health, Invocation, Purpose
+from android_bench.lines import unknown_flags
+from android_bench.parse import ToolResult, parse_log
+from android_bench.record import Invocation, Purpose
 from android_bench.result_proto import ResultProto, decode_result
 from android_bench.tool_errors import explain_failure, refusals
 from android_bench.workspace import WORKSPACE, pid_path

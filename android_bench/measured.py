@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from android_bench.record import BenchRecord, Case, DeviceRecord
+from android_bench.device_record import DeviceRecord
+from android_bench.record import BenchRecord, Case
 from android_bench.summary import latency_ms
 from edgesr.benching.measured import Measured, Moment, milliseconds
 

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from android_bench.command import Flavour
 from android_bench.delegation import Delegation, parse_delegation
 from android_bench.errors import LogError
+from android_bench.lines import split_lines
 
 _NUMBER = r"\d+(?:\.\d+)?(?:e[+-]?\d+)?"
 # Doubles are printed with six significant digits.
@@ -26,12 +27,6 @@ _SIX_DIGITS = 1e-5
 # LiteRT's tool prints milliseconds with two decimals.
 _TWO_DECIMALS = 0.00501
 
-_PREFIX = re.compile(
-    # logcat's, then the level, then LiteRT's file and line.
-    r"(?:\S.{0,80}?\b(?:tflite|litert)\s*(?:\(\s*\d+\))?: )?"
-    r"(?:(?P<level>VERBOSE|INFO|WARN(?:ING)?|ERROR|FATAL): )?"
-    r"(?:\[\S{1,200}:\d+\] ?)?(?P<text>.*)"
-)
 _STATS = re.compile(
     rf"count=(?P<count>\d+) first=(?P<first>\d+) curr=(?P<last>\d+) min=(?P<min>\d+) "
     rf"max=(?P<max>\d+) avg=(?P<mean>{_NUMBER}) std=(?P<std>\d+)"
@@ -71,7 +66,6 @@ _LITERT_FIELDS = {
     "overall_mb": re.compile(rf"Overall footprint: +({_NUMBER}) MB"),
 }
 _LITERT_TITLE = "========== BENCHMARK RESULTS =========="
-_UNKNOWN_FLAGS = re.compile(r"Unconsumed cmdline flags: (.+)")
 _LEVELS_TO_KEEP = ("WARN", "WARNING", "ERROR", "FATAL")
 
 
@@ -142,34 +136,6 @@ class ToolResult:
     memory: Memory
     delegation: Delegation
     complaints: tuple[str, ...]
-
-
-class Line(NamedTuple):
-    """One line without what was put before it.
-
-    Attributes:
-        level: VERBOSE, INFO, WARN, WARNING, ERROR or FATAL; empty in old tools.
-        text: The rest.
-    """
-
-    level: str
-    text: str
-
-
-def split_lines(log: str) -> list[Line]:
-    """The whole lines of a log, without prefixes; a last line without its end is left out."""
-    # Only \n ends a line here: str.splitlines would make two of one at a stray control character.
-    return [
-        Line(match["level"] or "", match["text"])
-        for raw in log.split("\n")[:-1]
-        if (match := _PREFIX.fullmatch(raw.rstrip("\r"))) is not None
-    ]
-
-
-def unknown_flags(log: str) -> str:
-    """The flags that the tool did not know and ignored; empty where it knew all."""
-    found = [m[1] for line in split_lines(log) if (m := _UNKNOWN_FLAGS.fullmatch(line.text))]
-    return " ".join(found).strip()
 
 
 def parse_log(log: str) -> ToolResult:

@@ -2,7 +2,7 @@
 
 import re
 
-from android_bench.parse import split_lines
+from android_bench.lines import split_lines
 
 _SIGNALS = {
     134: "it aborted",

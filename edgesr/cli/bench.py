@@ -305,17 +305,16 @@ def _on_host(
     """The whole command with --on host."""
     from edgesr.benching.host import HostPlan, run_host_benchmark
     from edgesr.cli import bench_host
+    from edgesr.cli.bench_records import give_out
     from edgesr.cli.progress_bar import progress_bar
-    from edgesr.files import atomic_outputs
 
     plan = HostPlan(bench_host.settings(backends, threads), runs, warm_up, budget)
     with progress_bar() as progress:
         record = run_host_benchmark(files, plan, progress=progress)
-    text = record.model_dump_json(indent=2)
-    if output is not None:
-        with atomic_outputs([output], overwrite=force) as (part,):
-            part.write_text(f"{text}\n")
-    if as_json:
-        click.echo(text)
-    else:
-        bench_host.show(record)
+    give_out(
+        record,
+        as_json=as_json,
+        output=output,
+        force=force,
+        table=lambda: bench_host.show(record),
+    )

@@ -12,9 +12,9 @@ from android_bench.command import Delegate, GpuBackend, Precision, Setting
 from android_bench.errors import BenchError, SettingError
 from android_bench.harness import run_benchmark
 from android_bench.record import BenchRecord, Case
+from edgesr.cli.bench_records import give_out
 from edgesr.cli.progress_bar import progress_bar
 from edgesr.errors import PictureError
-from edgesr.files import atomic_outputs
 
 _PICTURES = 2
 _PIPE_WIDTH = 160
@@ -93,14 +93,13 @@ def show(record: BenchRecord, *, as_json: bool, output: Path | None, force: bool
         BenchError: Something gave no result, or computes something else than this host.
     """
     if record.cases:
-        text = record.model_dump_json(indent=2)
-        if output is not None:
-            with atomic_outputs([output], overwrite=force) as (part,):
-                part.write_text(f"{text}\n")
-        if as_json:
-            click.echo(text)
-        else:
-            _table(record)
+        give_out(
+            record,
+            as_json=as_json,
+            output=output,
+            force=force,
+            table=lambda: _table(record),
+        )
     problems = [_failure(record, index) for index in range(len(record.failures))]
     problems += [
         f"{case.file} with {case.setting} on {case.device}: {check.picture} differs from this "

@@ -1,9 +1,11 @@
-"""Records of `edgesr bench`, of hosts and of phones, read from files."""
+"""Records of `edgesr bench`, of hosts and of phones: given out, and read from files."""
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
+import click
 from pydantic import ValidationError
 
 from android_bench.measured import of_phones
@@ -11,12 +13,43 @@ from android_bench.record import BenchRecord
 from edgesr.benching.measured import Measured, of_host
 from edgesr.benching.record import HostRecord
 from edgesr.errors import EdgeSRError
+from edgesr.files import atomic_outputs
 
 AnyRecord = BenchRecord | HostRecord
 
 
 class RecordFileError(EdgeSRError):
     """A file is no record of `edgesr bench`."""
+
+
+def give_out(
+    record: AnyRecord,
+    *,
+    as_json: bool,
+    output: Path | None,
+    force: bool,
+    table: Callable[[], None],
+) -> None:
+    """Write a record to a file, and print it.
+
+    Args:
+        record: What was measured.
+        as_json: Whether to print it as JSON instead of for people.
+        output: The file; None for none.
+        force: Whether to replace a file that exists.
+        table: Prints it for people.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    text = record.model_dump_json(indent=2)
+    if output is not None:
+        with atomic_outputs([output], overwrite=force) as (part,):
+            part.write_text(f"{text}\n")
+    if as_json:
+        click.echo(text)
+    else:
+        table()
 
 
 def read_record(path: Path) -> AnyRecord:

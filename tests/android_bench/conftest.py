@@ -12,6 +12,7 @@ sys.path.append(str(Path(__file__).parent))  # for the package fake_phone
 
 from fake_phone import AdbServer, FakePhone, write_benchmark_binary
 
+from helpers.benching import Bench, bench_command
 from helpers.small_net import SmallNet
 
 
@@ -60,3 +61,16 @@ def sr_tflite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "small.tflite"
     path.write_bytes(SmallNet().tflite(12, 16))
     return path
+
+
+@pytest.fixture
+def bench(
+    adb_server: AdbServer,
+    benchmark_binary: Path,
+    sr_tflite: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Bench:
+    """`edgesr bench --on android`, short."""
+    environment = adb_server.environment()
+    return bench_command(environment, sr_tflite, benchmark_binary, monkeypatch, capsys)

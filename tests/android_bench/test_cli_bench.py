@@ -10,26 +10,13 @@ from fake_phone import AdbServer, Dialect, FakePhone, Fault, Heat, Speed
 from fake_phone.flags import CLASSIC
 
 from android_bench.record import BenchRecord
-from helpers.benching import Bench, bench_command, is_clean
+from helpers.benching import Bench, is_clean
 
 
 def usage(flags: Collection[str]) -> str:
     """What --help prints: every flag with its default, type and meaning."""
     lines = (f"\t--{name}=0    \tstring\toptional\tits meaning\n" for name in sorted(flags))
     return f"usage: benchmark_model <flags>\nFlags:\n{''.join(lines)}"
-
-
-@pytest.fixture
-def bench(
-    adb_server: AdbServer,
-    benchmark_binary: Path,
-    sr_tflite: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Bench:
-    """The command, short."""
-    environment = adb_server.environment()
-    return bench_command(environment, sr_tflite, benchmark_binary, monkeypatch, capsys)
 
 
 def test_a_whole_run_on_a_healthy_phone(phone: FakePhone, bench: Bench, tmp_path: Path) -> None:

@@ -12,21 +12,8 @@ from fake_phone import AdbServer, FakePhone, Fault, Heat
 
 from android_bench.record import BenchRecord
 from android_bench.workspace import WORKSPACE
-from helpers.benching import Bench, bench_command, is_clean
+from helpers.benching import Bench, is_clean
 from helpers.commands import HEED_CTRL_C, RUN
-
-
-@pytest.fixture
-def bench(
-    adb_server: AdbServer,
-    benchmark_binary: Path,
-    sr_tflite: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Bench:
-    """The command, short."""
-    environment = adb_server.environment()
-    return bench_command(environment, sr_tflite, benchmark_binary, monkeypatch, capsys)
 
 
 def test_no_phone(adb_server: AdbServer, bench: Bench, tmp_path: Path) -> None:

@@ -5,23 +5,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from fake_phone import AdbServer, FakePhone, write_benchmark_binary
+from fake_phone import FakePhone, write_benchmark_binary
 
 from android_bench.workspace import WORKSPACE
-from helpers.benching import Bench, bench_command, is_clean
-
-
-@pytest.fixture
-def bench(
-    adb_server: AdbServer,
-    benchmark_binary: Path,
-    sr_tflite: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Bench:
-    """The command, short."""
-    environment = adb_server.environment()
-    return bench_command(environment, sr_tflite, benchmark_binary, monkeypatch, capsys)
+from helpers.benching import Bench, is_clean
 
 
 def test_a_program_for_another_processor(phone: FakePhone, bench: Bench, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from android_bench.device import (
     parse_temperatures,
     soc_name,
 )
+from android_bench.device_record import Health
 from android_bench.errors import DeviceError
-from android_bench.record import Health
 
 COOL = Health(
     at="",

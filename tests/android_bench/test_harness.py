@@ -11,9 +11,10 @@ from fake_phone import write_benchmark_binary
 from android_bench.binary import check_abi, fetch_binary, read_binary
 from android_bench.cooldown import Cooldown
 from android_bench.delegation import Delegation
+from android_bench.device_record import Health
 from android_bench.errors import BinaryError
 from android_bench.parse import Memory, Stats
-from android_bench.record import Health, Invocation, Purpose
+from android_bench.record import Invocation, Purpose
 from android_bench.summary import summarise
 from android_bench.tool_errors import explain_failure
 from edgesr.download import file_sha256

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from android_bench.command import Flavour
 from android_bench.errors import LogError
-from android_bench.parse import Stats, parse_log, split_lines, unknown_flags
+from android_bench.lines import split_lines, unknown_flags
+from android_bench.parse import Stats, parse_log
 from helpers.tool_logs import (
     LITERT,
     LITERT_BLOCK,

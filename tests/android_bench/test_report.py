@@ -12,7 +12,7 @@ from fake_phone import AdbServer, FakePhone, Fault, Heat, Speed
 
 from edgesr.benching.measured import Measured, Moment
 from edgesr.benching.page import Sheet, render
-from helpers.benching import bench_command, is_clean
+from helpers.benching import Bench, is_clean
 from helpers.commands import run_here
 
 HOSTILE = "</pre><script>alert(1)</script>\x1b[2J\u202e<img src=https://example.org/x onerror=y>"
@@ -40,15 +40,11 @@ def measured(**changes: object) -> Measured:
 @pytest.mark.slow
 def test_a_whole_run_from_the_phone_to_the_page(
     adb_server: AdbServer,
-    benchmark_binary: Path,
-    sr_tflite: Path,
+    bench: Bench,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    bench = bench_command(
-        adb_server.environment(), sr_tflite, benchmark_binary, monkeypatch, capsys
-    )
     record, page = tmp_path / "r.json", tmp_path / "r.html"
     began = time.monotonic()
     with (
@@ -77,15 +73,11 @@ def test_a_whole_run_from_the_phone_to_the_page(
 
 def test_a_failure_is_on_the_page_with_what_the_tool_said(
     adb_server: AdbServer,
-    benchmark_binary: Path,
-    sr_tflite: Path,
+    bench: Bench,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    bench = bench_command(
-        adb_server.environment(), sr_tflite, benchmark_binary, monkeypatch, capsys
-    )
     record, page = tmp_path / "r.json", tmp_path / "r.html"
     with FakePhone({Fault.PARTIAL_DELEGATION}) as phone:
         adb_server.connect(phone)
