@@ -1,15 +1,20 @@
-"""What the tests of `edgesr upscale` share: a small file, a folder with a picture, the command."""
+"""What several files share: checkpoints, a small file, folders, and commands that run on them."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
 
 from edgesr.cli import main
-from helpers.commands import Ran
+from helpers.commands import Command, Ran, run_here
 from helpers.pictures import noise_picture
 from helpers.upscale_command import NET, SHAPE, Upscale
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @pytest.fixture(scope="session")
@@ -45,3 +50,53 @@ def upscale(
         return Ran(caught.value.code, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, the current one."""
+    made = tmp_path / "here"
+    made.mkdir()
+    monkeypatch.chdir(made)
+    monkeypatch.delenv("EDGESR_SHARED", raising=False)
+    return made
+
+
+@pytest.fixture
+def convert(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Command:
+    """Runs the command in this process, in the empty folder `here`."""
+
+    def run(*words: object) -> Ran:
+        return run_here(monkeypatch, capsys, "convert", *words)
+
+    return run
+
+
+@pytest.fixture
+def state() -> "dict[str, Tensor]":
+    """Random weights of IMDN_RTC."""
+    import torch
+
+    from edgesr.registry import build, find_spec
+
+    torch.manual_seed(1)
+    return build(find_spec("rtc")).state_dict()
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a checkpoint into the test's folder: bytes as they are, all else by torch.save."""
+
+    def save_as(content: object, name: str = "weights.pth", **kwargs: bool) -> Path:
+        path = tmp_path / name
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            import torch
+
+            torch.save(content, path, **kwargs)
+        return path
+
+    return save_as

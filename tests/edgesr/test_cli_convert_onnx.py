@@ -9,34 +9,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from helpers.commands import Ran, files_in, run_here
+from helpers.commands import Command, files_in
 from helpers.onnx_graphs import GraphBuilder
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
-
-Convert = Callable[..., Ran]
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder, the current one."""
-    made = tmp_path / "here"
-    made.mkdir()
-    monkeypatch.chdir(made)
-    monkeypatch.delenv("EDGESR_SHARED", raising=False)
-    return made
-
-
-@pytest.fixture
-def convert(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Convert:
-    """Runs the command in this process, in the empty folder."""
-
-    def run(*words: object) -> Ran:
-        return run_here(monkeypatch, capsys, "convert", *words)
-
-    return run
 
 
 def _network(height: int = 32, width: int = 24) -> onnx.ModelProto:
@@ -139,7 +115,7 @@ _REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], tuple[str, ...]]] = {
 
 @pytest.mark.parametrize("case", _REFUSED)
 def test_a_network_of_another_kind_is_one_line_and_leaves_nothing(
-    convert: Convert, here: Path, case: str
+    convert: Command, here: Path, case: str
 ) -> None:
     make, words = _REFUSED[case]
     onnx.save(make(), "net.onnx")
@@ -168,7 +144,7 @@ _FILES: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("case", _FILES)
-def test_a_file_that_is_none_is_one_line(convert: Convert, here: Path, case: str) -> None:
+def test_a_file_that_is_none_is_one_line(convert: Command, here: Path, case: str) -> None:
     make, words = _FILES[case]
     make(here / "net.onnx")
     before = files_in(here)
@@ -176,7 +152,7 @@ def test_a_file_that_is_none_is_one_line(convert: Convert, here: Path, case: str
     assert files_in(here) == before
 
 
-def test_a_size_that_the_file_does_not_take_is_one_line(convert: Convert, here: Path) -> None:
+def test_a_size_that_the_file_does_not_take_is_one_line(convert: Command, here: Path) -> None:
     g = GraphBuilder(3, 32, 24)
     sizes = g.weight(np.array([1, 3, 64, 48], np.int64))
     onnx.save(g.build(g.op("Resize", "lr", "", "", sizes, mode="linear")), "net.onnx")
@@ -197,14 +173,14 @@ def test_a_size_that_the_file_does_not_take_is_one_line(convert: Convert, here: 
     ids=["a network twice", "weights twice", "a range of ours", "an exception for ours", "range 0"],
 )
 def test_options_that_do_not_fit_have_status_2(
-    convert: Convert, words: list[str], message: str
+    convert: Command, words: list[str], message: str
 ) -> None:
     convert(*words).is_wrong_usage(message)
 
 
 @pytest.mark.slow
 def test_an_open_size_is_set_and_the_manifest_says_what_was_compared(
-    convert: Convert, here: Path
+    convert: Command, here: Path
 ) -> None:
     onnx.save(_open_sized(_network()), "My net.onnx")
     ran = convert("--onnx", "My net.onnx", "--size", "48x64", "--threads", "1", "--json")
@@ -221,7 +197,7 @@ def test_an_open_size_is_set_and_the_manifest_says_what_was_compared(
 
 
 @pytest.mark.slow
-def test_what_the_gpu_refuses_is_named_and_needs_an_option(convert: Convert, here: Path) -> None:
+def test_what_the_gpu_refuses_is_named_and_needs_an_option(convert: Command, here: Path) -> None:
     g = GraphBuilder(3, 32, 24)
     tensor = g.op("Transpose", g.conv("lr", (3, 3)), perm=[0, 1, 3, 2])
     parts = g.op("Reshape", tensor, g.weight(np.array([1, 3, 4, 6, 8, 4], np.int64)))

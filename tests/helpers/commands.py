@@ -5,7 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -53,6 +53,10 @@ class Ran:
         assert last.startswith("edgesr: error: "), self.err
         missing = [word for word in words if word not in last]
         assert not missing, f"{missing} not in: {last}"
+
+
+#: Runs a command with the words that it is given.
+Command = Callable[..., Ran]
 
 
 def run_here(
