@@ -11,12 +11,12 @@ from converters.calibrate import largest_magnitudes
 from converters.onnx_export import export, with_input_size
 from converters.pipeline import rewrite
 from converters.probes import Probe
-from edgesr.registry import ArchSpec, all_specs, build
+from edgesr.registry import ArchSpec, build
+from helpers.networks import SPECS
 from helpers.onnx_graphs import operators, run
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
-_SPECS = [pytest.param(spec, id=f"{spec.name}-x{spec.scale}") for spec in all_specs()]
 #: What the accelerator takes of ONNX's operators, as onnx2tf translates them.
 _ALLOWED = {
     "Add", "Concat", "Conv", "DepthToSpace", "LeakyRelu", "Mul", "ReduceMean", "Relu", "Sigmoid",
@@ -25,7 +25,7 @@ _ALLOWED = {
 _ROOT = Path(__file__).parent.parent.parent
 
 
-@pytest.mark.parametrize("spec", _SPECS)
+@pytest.mark.parametrize("spec", SPECS)
 def test_the_passes_leave_the_function_and_nothing_that_a_gpu_refuses(spec: ArchSpec) -> None:
     torch.manual_seed(0)
     net = build(spec).eval()
@@ -47,7 +47,7 @@ def test_the_passes_leave_the_function_and_nothing_that_a_gpu_refuses(spec: Arch
     assert max(largest_magnitudes(rewritten.model, [lr_nchw]).values()) <= 4096
 
 
-@pytest.mark.parametrize("spec", _SPECS)
+@pytest.mark.parametrize("spec", SPECS)
 def test_no_tensor_of_720x480_is_higher_than_a_texture(spec: ArchSpec) -> None:
     """A tensor is a texture of its height times its 4-channel slices: 16384 rows at most."""
     exported = export(build(spec).eval(), 32, 32)
@@ -58,7 +58,7 @@ def test_no_tensor_of_720x480_is_higher_than_a_texture(spec: ArchSpec) -> None:
         assert height * -(-channels // 4) <= 16384, info.name
 
 
-@pytest.mark.parametrize("spec", _SPECS)
+@pytest.mark.parametrize("spec", SPECS)
 def test_every_network_has_a_row_in_the_support_matrix(spec: ArchSpec) -> None:
     name = f"{spec.name} x{spec.scale}"
     record = json.loads((_ROOT / "benchmarks/results/support_matrix.json").read_text())

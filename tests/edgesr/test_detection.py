@@ -7,21 +7,11 @@ import torch
 
 from edgesr.detection import detect
 from edgesr.errors import UnsupportedCheckpointError
-from edgesr.registry import (
-    COUNTER_SUFFIX,
-    ArchSpec,
-    all_specs,
-    expected_shapes,
-    find_spec,
-)
+from edgesr.registry import COUNTER_SUFFIX, ArchSpec, expected_shapes, find_spec
+from helpers.networks import FORMS
 
 RTC = find_spec("imdn-rtc")
 FMEN_S = find_spec("fmen-s")
-FORMS = [
-    pytest.param(spec, form, id=f"{spec.name}-x{spec.scale}-{'training' if form else 'plain'}")
-    for spec in all_specs()
-    for form in ((False, True) if spec.has_training_form else (False,))
-]
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -9,23 +9,11 @@ import torch
 
 from edgesr.archs.distillation import ContrastAttention
 from edgesr.errors import ArchitectureError
-from edgesr.registry import (
-    ArchSpec,
-    all_specs,
-    build,
-    find_spec,
-    ordered,
-)
-from helpers.networks import reach
+from edgesr.registry import ArchSpec, all_specs, build, find_spec, ordered
+from helpers.networks import FORMS, SPECS, reach
 
 RTC = find_spec("imdn-rtc")
 FMEN_S = find_spec("fmen-s")
-FORMS = [
-    pytest.param(spec, form, id=f"{spec.name}-x{spec.scale}-{'training' if form else 'plain'}")
-    for spec in all_specs()
-    for form in ((False, True) if spec.has_training_form else (False,))
-]
-SPECS = [pytest.param(spec, id=f"{spec.name}-x{spec.scale}") for spec in all_specs()]
 
 
 def test_importing_the_list_imports_no_torch() -> None:

@@ -1,14 +1,25 @@
-"""What the tests of networks share: random weights, comparison, reach, PSNR on real pictures."""
+"""What the tests of networks share: their list, random weights, comparison, reach, real PSNR."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from edgesr.metrics import psnr_y
+from edgesr.registry import all_specs
+
+#: Every network, for `parametrize`.
+SPECS = [pytest.param(spec, id=f"{spec.name}-x{spec.scale}") for spec in all_specs()]
+#: Every network and whether it is in training form.
+FORMS = [
+    pytest.param(spec, form, id=f"{spec.name}-x{spec.scale}-{'training' if form else 'plain'}")
+    for spec in all_specs()
+    for form in ((False, True) if spec.has_training_form else (False,))
+]
 
 
 def randomise(module: nn.Module, seed: int, *, smallest_variance: float = 0.05) -> nn.Module:
