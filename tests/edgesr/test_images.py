@@ -13,14 +13,7 @@ from PIL import Image
 from edgesr import png
 from edgesr.errors import PictureError
 from edgesr.images import Picture, check_storable, encode_picture, read_picture
-from helpers.image_files import (
-    HEIGHT,
-    WIDTH,
-    png_chunk,
-    save_image,
-    smooth_pixels,
-    write_file,
-)
+from helpers.image_files import HEIGHT, WIDTH, png_chunk, save_image, smooth_pixels, write_file
 
 # Kinds of pixels -----------------------------------------------------------------------------
 
