@@ -157,7 +157,7 @@ def test_a_size_that_the_file_does_not_take_is_one_line(convert: Command, here: 
     sizes = g.weight(np.array([1, 3, 64, 48], np.int64))
     onnx.save(g.build(g.op("Resize", "lr", "", "", sizes, mode="linear")), "net.onnx")
     ran = convert("--onnx", "net.onnx", "--size", "48x64")
-    ran.fails("made for 32x24", "Resize", "--size 32x24")
+    ran.fails("made for 32x24", "Resize", "got 48x64, allowed 32x24; take that size")
     assert files_in(here) == ["net.onnx"]
 
 
