@@ -1,0 +1,374 @@
+"""Every published table that the reference weights allow, measured: docs/reproduction.md.
+
+    python benchmarks/tables.py                       # measure what is missing, write both files
+    python benchmarks/tables.py --only imdn-plus      # of this network alone
+    python benchmarks/tables.py --render              # the document anew, nothing measured
+
+Checkpoints and pictures are those of EDGESR_SHARED. Each checkpoint is evaluated in PyTorch and as
+an FP16 `.tflite`, which runs each picture in one piece, in FP32 and in FP16 arithmetic. The record
+is written after every set of pictures; what it holds is measured again only if the weights, the
+file, the pictures, the code that matters or its libraries changed.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import itertools
+import json
+import os
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import click
+import numpy as np
+import reproduction
+from numpy.typing import NDArray
+from reproduction import BICUBIC, BICUBIC_075, PLAIN_TAIL, PUBLISHED_QUALITY, Way
+
+from converters.pipeline import convert
+from converters.spec import ConversionSpec, Precision
+from edgesr.checkpoints import LoadedCheckpoint, load
+from edgesr.download import published_checkpoint
+from edgesr.evaluation.contestants import Contestant, bicubic, digest_of, network, whole_tflite
+from edgesr.evaluation.evaluate import picture_digest
+from edgesr.files import atomic_outputs
+from edgesr.machine import machine
+from edgesr.metrics import Uint8Array, psnr_y, ssim_y
+from edgesr.quality import SETS, Metric, Upscale, benchmark_set
+from edgesr.registry import ArchSpec, PublishedWeights, all_specs
+from edgesr.runtime import Backend
+from edgesr.train.pictures import Pair
+
+_ROOT = Path(__file__).parent.parent
+_SIZE = (96, 64)
+_COUNTED_AT = 256
+_BACKENDS = {Way.FILE: Backend.CPU, Way.FILE_FP16: Backend.CPU_FP16}
+
+# What a result depends on beside weights and pictures.
+_NETWORKS = ("edgesr/archs/*.py", "edgesr/reparam.py")
+_METRICS = "edgesr/metrics.py"
+_CONVERTER = ("converters/**/*.py", *_NETWORKS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """Where things lie, and how they are measured.
+
+    Attributes:
+        data: The folder of benchmark sets.
+        files: Where converted files are kept.
+        threads: Of the CPU, in PyTorch and in LiteRT.
+    """
+
+    data: Path
+    files: Path
+    threads: int
+
+    @functools.cache  # noqa: B019 - one setup lives as long as the command
+    def pairs(self, name: str, scale: int) -> list[Pair]:
+        """The pictures of a set."""
+        return benchmark_set(self.data, name, scale)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One way of upscaling one set.
+
+    Attributes:
+        subject: The checkpoint's file name, or what else upscales.
+        network: Its name and scale; the scale alone where there is none.
+        sha256: Of the checkpoint; empty for none.
+        set_name: One of SETS.
+        way: What computes.
+    """
+
+    subject: str
+    network: str
+    sha256: str
+    set_name: str
+    way: Way
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """What tells it from all others in the record; a bicubic has several scales."""
+        return f"{self.subject} {self.network}", self.set_name, self.way
+
+
+class Record:
+    """What was measured, on the disk after every cell."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        found = json.loads(path.read_text()) if path.exists() else {"costs": [], "quality": []}
+        self._costs = {row["subject"]: row for row in found["costs"]}
+        self._quality = {_place(row): row for row in found["quality"]}
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """All of it."""
+        return {"costs": list(self._costs.values()), "quality": list(self._quality.values())}
+
+    def holds(self, cell: Cell, key: str) -> bool:
+        """Whether it was measured under the same conditions."""
+        return self._quality.get(cell.place, {}).get("key") == key
+
+    def add(self, cell: Cell, row: dict[str, Any]) -> None:
+        """Take in a measurement and write the file."""
+        self._quality[cell.place] = dataclasses.asdict(cell) | row
+        self.write()
+
+    def add_cost(self, row: dict[str, Any]) -> None:
+        """Take in what a network costs."""
+        self._costs[row["subject"]] = row
+        self.write()
+
+    def write(self) -> None:
+        """Write strict JSON, atomically."""
+        with atomic_outputs([self._path], overwrite=True) as (path,):
+            path.write_text(json.dumps(self.content, indent=1, allow_nan=False) + "\n")
+
+
+def _place(row: dict[str, Any]) -> tuple[str, str, str]:
+    fields = [field.name for field in dataclasses.fields(Cell)]
+    return Cell(**{name: row[name] for name in fields}).place
+
+
+def checkpoints() -> Iterator[tuple[ArchSpec, PublishedWeights]]:
+    """Every published training, in the order of the networks."""
+    for spec in all_specs():
+        for weights in spec.all_published:
+            yield spec, weights
+
+
+def code(*patterns: str) -> str:
+    """A digest of source files."""
+    digest = hashlib.sha256()
+    for path in sorted(path for pattern in patterns for path in _ROOT.glob(pattern)):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def means(upscale: Upscale, pairs: Sequence[Pair], scale: int, *, unrounded: bool) -> Any:  # noqa: ANN401
+    """PSNR and SSIM on Y, rounded to 8 bits as MATLAB has it.
+
+    Args:
+        upscale: What is measured.
+        pairs: The pictures.
+        scale: How many times as large it makes them.
+        unrounded: Whether to measure without rounding Y too: by scikit-image, the window the same.
+    """
+    made = [upscale(pair.lr_hwc_u8) for pair in pairs]
+    originals = [pair.hr_hwc_u8 for pair in pairs]
+
+    def mean(metric: Metric) -> float:
+        return fmean(metric(*pictures, scale) for pictures in zip(made, originals, strict=True))
+
+    found: dict[str, Any] = {"pictures": len(pairs), "psnr_db": mean(psnr_y), "ssim": mean(ssim_y)}
+    if unrounded:
+        found["unrounded_y"] = {"psnr_db": mean(_unrounded_psnr), "ssim": mean(_unrounded_ssim)}
+    return found
+
+
+def _unrounded_psnr(made: Uint8Array, original: Uint8Array, shave: int) -> float:
+    from skimage.metrics import peak_signal_noise_ratio
+
+    return peak_signal_noise_ratio(*_inner_y(original, made, shave=shave), data_range=255)
+
+
+def _unrounded_ssim(made: Uint8Array, original: Uint8Array, shave: int) -> float:
+    from skimage.metrics import structural_similarity
+
+    return structural_similarity(
+        *_inner_y(original, made, shave=shave),
+        data_range=255,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+    )
+
+
+def _inner_y(*rgb: Uint8Array, shave: int) -> list[NDArray[np.float64]]:
+    from skimage.color import rgb2ycbcr
+
+    inside = slice(shave, -shave)
+    return [rgb2ycbcr(picture)[inside, inside, 0] for picture in rgb]
+
+
+def _measure(record: Record, setup: Setup, cell: Cell, contestant: Contestant) -> None:
+    """One cell, unless the record has it."""
+    pairs = setup.pairs(cell.set_name, contestant.scale)
+    sources = code(_METRICS, *(_NETWORKS if cell.way is Way.PYTORCH else ()))
+    library = version("ai-edge-litert" if cell.way in _BACKENDS else "torch")
+    key = digest_of(contestant.digest, sources, library, *map(picture_digest, pairs))
+    said = f"{cell.network} ({cell.subject}), {cell.set_name}, {cell.way}"
+    if record.holds(cell, key):
+        click.echo(f"{said}: kept", err=True)
+        return
+    compared = cell.way is Way.PYTORCH and cell.network in PUBLISHED_QUALITY
+    found = means(contestant.upscale, pairs, contestant.scale, unrounded=compared)
+    facts = {"scale": contestant.scale, "threads": setup.threads, "key": key, "machine": _machine()}
+    record.add(cell, found | facts)
+    click.echo(f"{said}: {found['psnr_db']:.2f} dB / {found['ssim']:.4f}", err=True)
+
+
+def _machine() -> dict[str, Any]:
+    libraries = ("ai-edge-litert", "onnx2tf", "scikit-image")
+    return machine() | {name: version(name) for name in libraries}
+
+
+def _checkpoint(
+    record: Record, setup: Setup, chosen: tuple[ArchSpec, PublishedWeights], way: Way, set_name: str
+) -> None:
+    """One cell of one checkpoint, and first what it costs."""
+    spec, weights = chosen
+    loaded = load(published_checkpoint(dataclasses.replace(spec, published=weights)))
+    name = f"{spec.name} x{spec.scale}"
+    record.add_cost(_cost(loaded) | {"subject": weights.filename, "network": name})
+    if way in _BACKENDS:
+        file = _converted(loaded, setup.files)
+        contestant = whole_tflite(name, file, _BACKENDS[way], setup.threads)
+    else:
+        contestant = network(name, loaded)
+    cell = Cell(weights.filename, name, weights.sha256, set_name, way)
+    _measure(record, setup, cell, contestant)
+    contestant.close()
+
+
+def _cost(loaded: LoadedCheckpoint) -> dict[str, Any]:
+    """What the folded network costs, counted as the challenge does."""
+    from edgesr.evaluation.torch_cost import torch_complexity
+    from edgesr.reparam import fold
+
+    cost = torch_complexity(fold(loaded.net), _COUNTED_AT, _COUNTED_AT)
+    names = ("parameters", "macs", "operations", "activations", "convolutions")
+    return {name: getattr(cost, name) for name in names} | {
+        "sha256": loaded.sha256,
+        "input": [_COUNTED_AT, _COUNTED_AT],
+        "peak_bytes": cost.peak.bytes,
+    }
+
+
+def _converted(loaded: LoadedCheckpoint, folder: Path) -> Path:
+    """The FP16 file of a checkpoint, calibrated on drawn inputs; made once for the same code."""
+    tools = [version(name) for name in ("torch", "onnx", "onnx2tf", "tensorflow")]
+    digest = digest_of(loaded.sha256, code(*_CONVERTER), *_SIZE, *tools)
+    file = folder / f"{Path(loaded.filename).stem}_{digest[:16]}.tflite"
+    if not file.with_suffix(".json").is_file():
+        click.echo(f"{loaded.filename}: converting", err=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        spec = ConversionSpec(*_SIZE)
+        convert(loaded, spec, {Precision.FP16: file}, overwrite=True)
+    return file
+
+
+def _bicubic(record: Record, setup: Setup) -> None:
+    """MATLAB's, and the one with another coefficient that torch has."""
+    for scale in (2, 4):
+        other = Contestant(
+            BICUBIC_075, "torch", scale, digest_of(BICUBIC_075, scale), _torch_bicubic(scale)
+        )
+        for subject, contestant in ((BICUBIC, bicubic(scale)), (BICUBIC_075, other)):
+            for set_name in SETS:
+                cell = Cell(subject, f"x{scale}", "", set_name, Way.NO_NETWORK)
+                _measure(record, setup, cell, contestant)
+
+
+def _torch_bicubic(scale: int) -> Upscale:
+    import torch
+
+    def upscale(lr_hwc_u8: Uint8Array) -> Uint8Array:
+        lr_nchw = torch.from_numpy(lr_hwc_u8.copy()).permute(2, 0, 1)[None].float()
+        hr_nchw = torch.nn.functional.interpolate(lr_nchw, scale_factor=scale, mode="bicubic")
+        return hr_nchw[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).numpy()
+
+    return upscale
+
+
+def _plain_tail(record: Record, setup: Setup, spec: ArchSpec) -> None:
+    """IMDN+ with nothing behind the last 3x3 of a block, to show that there is something."""
+    from edgesr.archs.distillation import ProgressiveBlock
+
+    assert spec.published is not None
+    loaded = load(published_checkpoint(spec))
+    for part in loaded.net.modules():
+        if isinstance(part, ProgressiveBlock):
+            part.act = _all_but_last(part.act, part.count)
+    contestant = network(PLAIN_TAIL, loaded)
+    contestant = dataclasses.replace(contestant, digest=digest_of(contestant.digest, PLAIN_TAIL))
+    cell = Cell(
+        PLAIN_TAIL, f"{spec.name} x{spec.scale}", spec.published.sha256, "Set5", Way.PYTORCH
+    )
+    _measure(record, setup, cell, contestant)
+
+
+def _all_but_last(act: Any, count: int) -> Any:  # noqa: ANN401 - torch is imported when needed
+    """An activation that lets every `count`-th call pass unchanged."""
+    from torch import Tensor, nn
+
+    class AllButLast(nn.Module):
+        calls = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            return act(x) if self.calls % count else x
+
+    return AllButLast()
+
+
+@click.command()
+@click.option(
+    "--json",
+    "record_file",
+    type=click.Path(path_type=Path),
+    default=_ROOT / "benchmarks/results/tables.json",
+    help="The record.",
+)
+@click.option(
+    "--document",
+    type=click.Path(path_type=Path),
+    default=_ROOT / "docs/reproduction.md",
+    help="Written from the record.",
+)
+@click.option(
+    "--files", type=click.Path(path_type=Path), default=_ROOT / "out/tables", help="Converted ones."
+)
+@click.option("--only", multiple=True, help="Names of networks; the other rows are kept.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--render", "render_only", is_flag=True, help="Measure nothing.")
+def command(
+    record_file: Path,
+    document: Path,
+    files: Path,
+    only: tuple[str, ...],
+    threads: int,
+    *,
+    render_only: bool,
+) -> None:
+    """Measure every published table, and write the document."""
+    record = Record(record_file)
+    if not render_only:
+        import torch
+
+        torch.set_num_threads(threads)
+        shared = Path(os.environ.get("EDGESR_SHARED", _ROOT / ".." / "shared"))
+        setup = Setup(shared / "data", files, threads)
+        chosen = [pair for pair in checkpoints() if not only or pair[0].name in only]
+        for way, set_name in itertools.product(Way, SETS):
+            for pair in chosen:
+                if way is not Way.NO_NETWORK:
+                    _checkpoint(record, setup, pair, way, set_name)
+        for spec, _ in chosen:
+            if spec.name == "imdn-plus":
+                _plain_tail(record, setup, spec)
+        if not only:
+            _bicubic(record, setup)
+    with atomic_outputs([document], overwrite=True) as (path,):
+        path.write_text(reproduction.render(record.content))
+    click.echo(document)
+
+
+if __name__ == "__main__":
+    command()
