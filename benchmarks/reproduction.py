@@ -16,6 +16,9 @@ BICUBIC = "bicubic, MATLAB's imresize (a = -0.5)"
 BICUBIC_075 = "bicubic, torch's interpolate (a = -0.75)"
 PLAIN_TAIL = "imdn-plus without SiLU behind the last 3x3 of each block"
 
+#: Stands where the record lacks a cell.
+NOT_MEASURED = "not measured"
+
 Row = Mapping[str, Any]
 
 
@@ -153,19 +156,20 @@ def _quality(rows: Sequence[Row]) -> str:
     cells: list[list[str]] = []
     for row in rows:
         if row["way"] == Way.PYTORCH and row["subject"] != PLAIN_TAIL:
-            file = by_place[*_place(row)[:2], Way.FILE]
+            file = by_place.get((*_place(row)[:2], Way.FILE))
             published = PUBLISHED_QUALITY.get(row["network"], {}).get(row["set_name"])
             cells.append(_quality_cells(row, file, published))
     return table(head, cells)
 
 
-def _quality_cells(row: Row, file: Row, published: tuple[float, float] | None) -> list[str]:
+def _quality_cells(row: Row, file: Row | None, published: tuple[float, float] | None) -> list[str]:
     cells = [row["network"], f"`{row['subject']}`", row["set_name"]]
+    found = [_scores(row), _scores(file) if file else NOT_MEASURED]
     if published is None:
-        return [*cells, "-", _scores(row), _scores(file), "-", "-"]
+        return [*cells, "-", *found, "-", "-"]
     said = f"{published[0]:.2f} / {published[1]:.4f}"
-    apart = [_apart((r["psnr_db"], r["ssim"]), published) for r in (row, file)]
-    return [*cells, said, _scores(row), _scores(file), *apart]
+    apart = [_apart((r["psnr_db"], r["ssim"]), published) if r else "-" for r in (row, file)]
+    return [*cells, said, *found, *apart]
 
 
 def _unrounded(rows: Sequence[Row]) -> str:
@@ -199,7 +203,7 @@ def _files(rows: Sequence[Row], quality: Mapping[tuple[str, str, str, str], Row]
             found = [torch, row, half]
             apart = [_apart((r["psnr_db"], r["ssim"]), first, 3) if r else "-" for r in found[1:]]
             name = [row["network"], f"`{row['subject']}`", row["set_name"]]
-            cells.append([*name, *(_scores(r) if r else "-" for r in found), *apart])
+            cells.append([*name, *(_scores(r) if r else NOT_MEASURED for r in found), *apart])
     return table(head, cells)
 
 
