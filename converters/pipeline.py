@@ -91,58 +91,105 @@ def convert(
         OutputError: A file cannot be written; none of them is.
     """
     from converters.gpu_gate import look_for_gpu
-    from converters.gpu_refusal import check_clean
-    from converters.memory import check_memory
-    from converters.parity import DEFAULT_BACKENDS
-    from converters.tflite import Onnx2tf
-    from converters.verify import verify
 
+    paths = [outputs[precision] for precision in spec.precisions]
+    targets = [*paths, *map(manifest_path, paths)]
     if isinstance(source, LoadedCheckpoint):
         check_multiple(spec, source.spec)
-    targets = [t for p in spec.precisions for t in (outputs[p], manifest_path(outputs[p]))]
     for target in targets:
         check_writable(target, overwrite=overwrite)
     gpu = look_for_gpu(wanted=gpu_gate)
-    if isinstance(source, LoadedCheckpoint):
-        with _stage(progress, "fold"):
-            source = checkpoint_source(source)
-    check_memory(source.bytes_per_pixel, spec.height, spec.width)
-    with contextlib.ExitStack() as stack:
-        workers = [stack.enter_context(Onnx2tf()) for _ in spec.precisions]
-        rewritten = _rewritten(source, spec, pictures, progress)
-        contents: list[bytes] = []
-        for worker, precision in zip(workers, spec.precisions, strict=True):
-            progress("convert", len(contents), len(workers))
-            contents.append(_tflite_file(worker, rewritten, source, spec, precision))
-        progress("convert", len(contents), len(workers))
+    source = _folded(source, spec, progress)
+    rewritten, contents = _made(source, spec, pictures, progress)
     contrasts = {probe.name: probe.contrast for probe in rewritten.calibration}
     probes = verification_probes(spec.height, spec.width, pictures, contrasts)
-    with tempfile.TemporaryDirectory(prefix="edgesr-") as scratch:
-        files = {Path(scratch, outputs[p].name): p.value for p in spec.precisions}
-        with temporary_file_errors():
-            for path, content in zip(files, contents, strict=True):
-                path.write_bytes(content)
-        if source.must_be_clean:
-            check_clean(files)
-        backends = {p.value: (*DEFAULT_BACKENDS[p.value], *gpu.backends) for p in spec.precisions}
-        reports = verify(
-            files,
-            source.reference,
-            probes,
-            referee=source.referee,
-            backends=backends,
-            threads=threads,
-            progress=progress,
-        )
+    with _lying_about(contents, outputs) as files:
+        reports = _proven(files, source, probes, gpu, threads, progress)
         manifests = [
             _manifest(path, report, rewritten, source, gpu)
             for path, report in zip(files, reports, strict=True)
         ]
-    texts = [t for c, m in zip(contents, manifests, strict=True) for t in (c, m.to_json().encode())]
-    with atomic_outputs(targets, overwrite=overwrite) as temporary:
-        for path, text in zip(temporary, texts, strict=True):
-            path.write_bytes(text)
+    texts = [manifest.to_json().encode() for manifest in manifests]
+    _write(targets, [*contents.values(), *texts], overwrite=overwrite)
     return manifests
+
+
+def _write(targets: Sequence[Path], contents: Sequence[bytes], *, overwrite: bool) -> None:
+    """All of it or nothing."""
+    with atomic_outputs(targets, overwrite=overwrite) as temporary:
+        for path, content in zip(temporary, contents, strict=True):
+            path.write_bytes(content)
+
+
+def _folded(
+    source: LoadedCheckpoint | Source, spec: ConversionSpec, progress: ProgressCallback
+) -> Source:
+    """The plain network, which a conversion to that size has memory for."""
+    from converters.memory import check_memory
+
+    if isinstance(source, LoadedCheckpoint):
+        with _stage(progress, "fold"):
+            source = checkpoint_source(source)
+    check_memory(source.bytes_per_pixel, spec.height, spec.width)
+    return source
+
+
+def _made(
+    source: Source, spec: ConversionSpec, pictures: Path | None, progress: ProgressCallback
+) -> tuple[Rewritten, dict[Precision, bytes]]:
+    """The rewritten graph, and the files' content."""
+    from converters.tflite import Onnx2tf
+
+    with contextlib.ExitStack() as stack:
+        # They load TensorFlow while the graph is rewritten.
+        workers = {p: stack.enter_context(Onnx2tf()) for p in spec.precisions}
+        rewritten = _rewritten(source, spec, pictures, progress)
+        contents: dict[Precision, bytes] = {}
+        for precision, worker in workers.items():
+            progress("convert", len(contents), len(workers))
+            contents[precision] = _tflite_file(worker, rewritten, source, spec, precision)
+        progress("convert", len(contents), len(workers))
+    return rewritten, contents
+
+
+@contextlib.contextmanager
+def _lying_about(
+    contents: Mapping[Precision, bytes], outputs: Mapping[Precision, Path]
+) -> Generator[dict[Path, Precision]]:
+    """The files under their final names in a folder that goes away."""
+    with tempfile.TemporaryDirectory(prefix="edgesr-") as scratch:
+        files = {Path(scratch, outputs[precision].name): precision for precision in contents}
+        with temporary_file_errors():
+            for path, precision in files.items():
+                path.write_bytes(contents[precision])
+        yield files
+
+
+def _proven(
+    files: Mapping[Path, Precision],
+    source: Source,
+    probes: Sequence[Probe],
+    gpu: "FoundGpu",
+    threads: int | None,
+    progress: ProgressCallback,
+) -> "list[ParityReport]":
+    """What was measured on every file, all gates passed."""
+    from converters.gpu_refusal import check_clean
+    from converters.parity import DEFAULT_BACKENDS
+    from converters.verify import verify
+
+    precisions = {path: precision.value for path, precision in files.items()}
+    if source.must_be_clean:
+        check_clean(precisions)
+    return verify(
+        precisions,
+        source.reference,
+        probes,
+        referee=source.referee,
+        backends={p: (*DEFAULT_BACKENDS[p], *gpu.backends) for p in precisions.values()},
+        threads=threads,
+        progress=progress,
+    )
 
 
 def default_outputs(
