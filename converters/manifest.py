@@ -107,7 +107,7 @@ class InputParity(Record):
         residual_psnr_db: PSNR of output minus bicubic upscale, its peak the range of the
             reference's residual; None where the outputs are equal or the residual is flat.
         max_abs_to_cpu: Largest absolute difference to the same file on the CPU; None where the
-            CPU computed.
+            CPU computed, or could not open the file.
         finite: Whether the file's output has neither NaN nor infinity.
     """
 
