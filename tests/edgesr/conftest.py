@@ -1,6 +1,5 @@
 """What several files share: checkpoints, a small file, folders, and commands that run on them."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from edgesr.cli import main
 from helpers.commands import Command, Ran, run_here
 from helpers.pictures import noise_picture
 from helpers.upscale_command import NET, SHAPE, Upscale
@@ -44,10 +42,7 @@ def upscale(
         words = [str(argument) for argument in arguments]
         if "-m" not in words and "--model-file" not in words:
             words += ["-m", str(small_tflite)]
-        monkeypatch.setattr(sys, "argv", ["edgesr", "upscale", *words])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        return Ran(caught.value.code, *capsys.readouterr())
+        return run_here(monkeypatch, capsys, "upscale", *words)
 
     return run
 

@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgesr.cli import main
-from helpers.commands import HEED_CTRL_C, RUN, Ran, files_in, run_on_small_disk
+from helpers.commands import HEED_CTRL_C, RUN, Ran, files_in, run_here, run_on_small_disk
 from helpers.pictures import noise_picture
 from helpers.small_net import SmallNet
 from helpers.upscale_command import NET, Upscale
@@ -163,11 +162,9 @@ def test_an_unfit_model_file_ends_in_one_line(folder: Path, upscale: Upscale, ca
 def test_wrong_usage_has_status_2(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["edgesr", "upscale", *arguments])
-    with pytest.raises(SystemExit) as caught:
-        main()
-    assert caught.value.code == 2
-    assert "upscale [OPTIONS] PICTURES..." in capsys.readouterr().err
+    ran = run_here(monkeypatch, capsys, "upscale", *arguments)
+    ran.is_wrong_usage()
+    assert "upscale [OPTIONS] PICTURES..." in ran.err
 
 
 # Folders that do not take files, and interruption: real processes ------------------------------
