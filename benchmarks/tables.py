@@ -108,8 +108,17 @@ class Record:
 
     @property
     def content(self) -> dict[str, Any]:
-        """All of it."""
-        return {"costs": list(self._costs.values()), "quality": list(self._quality.values())}
+        """All of it, in the order of the networks, of the sets, and of what computes."""
+        order = [weights.filename for _, weights in checkpoints()] + [BICUBIC, BICUBIC_075]
+        order.append(PLAIN_TAIL)
+        sets, ways = list(SETS), list(Way)
+
+        def place(row: dict[str, Any]) -> tuple[int, ...]:
+            where = sets.index(row["set_name"]), ways.index(row["way"])
+            return order.index(row["subject"]), row["scale"], *where
+
+        costs = sorted(self._costs.values(), key=lambda row: order.index(row["subject"]))
+        return {"costs": costs, "quality": sorted(self._quality.values(), key=place)}
 
     def holds(self, cell: Cell, key: str) -> bool:
         """Whether it was measured under the same conditions."""
@@ -222,11 +231,9 @@ def _machine() -> dict[str, Any]:
 def _checkpoint(
     record: Record, setup: Setup, chosen: tuple[ArchSpec, PublishedWeights], way: Way, set_name: str
 ) -> None:
-    """One cell of one checkpoint, and first what it costs."""
+    """One cell of one checkpoint."""
     spec, weights = chosen
-    loaded = load(published_checkpoint(dataclasses.replace(spec, published=weights)))
-    name = f"{spec.name} x{spec.scale}"
-    record.add_cost(_cost(loaded) | {"subject": weights.filename, "network": name})
+    loaded, name = _loaded(spec, weights), _name(spec)
     if way in _BACKENDS:
         file = _converted(loaded, setup.files)
         contestant = whole_tflite(name, file, _BACKENDS[way], setup.threads)
@@ -237,18 +244,25 @@ def _checkpoint(
     contestant.close()
 
 
-def _cost(loaded: LoadedCheckpoint) -> dict[str, Any]:
+@functools.cache
+def _loaded(spec: ArchSpec, weights: PublishedWeights) -> LoadedCheckpoint:
+    return load(published_checkpoint(dataclasses.replace(spec, published=weights)))
+
+
+def _name(spec: ArchSpec) -> str:
+    return f"{spec.name} x{spec.scale}"
+
+
+def _cost(spec: ArchSpec, weights: PublishedWeights) -> dict[str, Any]:
     """What the folded network costs, counted as the challenge does."""
     from edgesr.evaluation.torch_cost import torch_complexity
     from edgesr.reparam import fold
 
-    cost = torch_complexity(fold(loaded.net), _COUNTED_AT, _COUNTED_AT)
+    cost = torch_complexity(fold(_loaded(spec, weights).net), _COUNTED_AT, _COUNTED_AT)
     names = ("parameters", "macs", "operations", "activations", "convolutions")
-    return {name: getattr(cost, name) for name in names} | {
-        "sha256": loaded.sha256,
-        "input": [_COUNTED_AT, _COUNTED_AT],
-        "peak_bytes": cost.peak.bytes,
-    }
+    counts = {name: getattr(cost, name) for name in names} | {"peak_bytes": cost.peak.bytes}
+    about = {"subject": weights.filename, "network": _name(spec), "sha256": weights.sha256}
+    return about | {"input": [_COUNTED_AT, _COUNTED_AT]} | counts
 
 
 def _converted(loaded: LoadedCheckpoint, folder: Path) -> Path:
@@ -356,6 +370,8 @@ def command(
         shared = Path(os.environ.get("EDGESR_SHARED", _ROOT / ".." / "shared"))
         setup = Setup(shared / "data", files, threads)
         chosen = [pair for pair in checkpoints() if not only or pair[0].name in only]
+        for pair in chosen:
+            record.add_cost(_cost(*pair))
         # The quick sets first, and FP16 arithmetic last: what is broken off holds the most.
         for ways in ((Way.PYTORCH, Way.FILE), (Way.FILE_FP16,)):
             for set_name, pair, way in itertools.product(SETS, chosen, ways):
