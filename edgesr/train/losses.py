@@ -13,6 +13,9 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 # In units of the value range: a tenth of a grey level, and ten of them.
 _CHARBONNIER_EPSILON = 1 / 2550
 _HUBER_DELTA = 10 / 255
+# Of red, green and blue in luma (BT.601), and how much the colours themselves still count.
+_LUMA = (0.299, 0.587, 0.114)
+_COLOUR_SHARE = 0.1
 
 
 def loss_function(name: LossName, value_range: float) -> Loss:
@@ -21,7 +24,8 @@ def loss_function(name: LossName, value_range: float) -> Loss:
     `charbonnier` is sqrt(d^2 + e^2) with e a tenth of a grey level, after Lai et al., "Deep
     Laplacian Pyramid Networks for Fast and Accurate Super-Resolution", CVPR 2017. `huber` is
     quadratic below ten grey levels and linear above, divided by ten grey levels so that its slope
-    there is that of L1.
+    there is that of L1. `l2-luma` is the squared error of luma, by which PSNR on Y is measured, and
+    a tenth of that of RGB, which holds the colours.
 
     Args:
         name: As a recipe has it.
@@ -35,9 +39,15 @@ def loss_function(name: LossName, value_range: float) -> Loss:
     def huber(upscaled_nchw: Tensor, hr_nchw: Tensor) -> Tensor:
         return F.huber_loss(upscaled_nchw, hr_nchw, delta=delta) / delta
 
+    def l2_luma(upscaled_nchw: Tensor, hr_nchw: Tensor) -> Tensor:
+        difference = upscaled_nchw - hr_nchw
+        luma = (difference * difference.new_tensor(_LUMA)[:, None, None]).sum(1)
+        return luma.square().mean() + _COLOUR_SHARE * difference.square().mean()
+
     losses: dict[LossName, Loss] = {
         "l1": F.l1_loss,
         "l2": F.mse_loss,
+        "l2-luma": l2_luma,
         "charbonnier": charbonnier,
         "huber": huber,
     }

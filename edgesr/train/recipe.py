@@ -26,7 +26,7 @@ from pydantic import (
 from edgesr.errors import EdgeSRError
 from edgesr.registry import ArchSpec, find_spec
 
-LossName = Literal["l1", "l2", "charbonnier", "huber"]
+LossName = Literal["l1", "l2", "l2-luma", "charbonnier", "huber"]
 #: What convolutions compute in; weights, loss and optimiser are float32. TF32 is CUDA's alone.
 Precision = Literal["float32", "tf32", "bfloat16"]
 

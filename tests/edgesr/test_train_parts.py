@@ -51,6 +51,25 @@ def test_a_loss_is_the_mean_of_its_formula(
     assert loss == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("difference", "expected"),
+    [
+        ((10.0, 10.0, 10.0), 100 + 0.1 * 100),
+        ((0.587, -0.299, 0.0), 0.1 * (0.587**2 + 0.299**2) / 3),
+        ((0.0, 0.0, 30.0), (0.114 * 30) ** 2 + 0.1 * 300),
+    ],
+    ids=["grey", "a colour of no luma", "blue"],
+)
+def test_the_luma_loss_weighs_what_the_eye_and_psnr_on_y_weigh(
+    difference: tuple[float, float, float], expected: float
+) -> None:
+    hr_nchw = torch.full((2, 3, 4, 5), 100.0, dtype=torch.float64)
+    shift = torch.tensor(difference, dtype=torch.float64)[:, None, None]
+    assert float(loss_function("l2-luma", 255.0)(hr_nchw + shift, hr_nchw)) == pytest.approx(
+        expected, rel=1e-6
+    )
+
+
 def test_the_average_follows_its_formula_and_copies_counters() -> None:
     net = nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1))
     ema = Ema(net, decay=0.15)
