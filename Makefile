@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Processes that the tests run in: three keep two cores busy, since tests wait for processes too.
+JOBS ?= 3
 
 # Published checkpoints and real pictures, which are no part of the project.
 ifneq ($(wildcard ../shared/reference),)
@@ -25,8 +27,10 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py --output out
 
+# A file's tests stay in one process, which makes its fixtures once, and the order is that of
+# tests/conftest.py. One thread each: torch's threads wait for each other where cores are shared.
 test: $(STAMP) lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check

@@ -2,6 +2,7 @@
 
 import os
 import random
+from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
 
@@ -16,6 +17,16 @@ settings.register_profile("edgesr", deadline=None, max_examples=25, derandomize=
 settings.load_profile("edgesr")
 
 _ROOT = Path(__file__).parent.parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Under pytest-xdist the files with the most slow tests begin first.
+
+    Begun last, one of them would keep a single process busy after the others have ended.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+        items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(autouse=True)
