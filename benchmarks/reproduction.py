@@ -4,6 +4,7 @@ Every number in the document is either in PUBLISHED_COSTS or PUBLISHED_QUALITY, 
 that benchmarks/tables.py writes. Only the standard library.
 """
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -87,10 +88,10 @@ def render(record: Mapping[str, Sequence[Row]]) -> str:
         _HEAD,
         _COSTS_HEAD,
         _costs(record["costs"]),
-        _COSTS_TEXT.format(explained=" ".join(EXPLAINED_COSTS.values())),
+        _COSTS_TEXT.format(explained=_wrapped(" ".join(EXPLAINED_COSTS.values()))),
         _QUALITY_HEAD,
         _quality(record["quality"]),
-        _QUALITY_TEXT,
+        _QUALITY_TEXT.format(**_largest(record["quality"])),
         _UNROUNDED_HEAD,
         _unrounded(record["quality"]),
         _UNROUNDED_TEXT,
@@ -100,7 +101,7 @@ def render(record: Mapping[str, Sequence[Row]]) -> str:
         _bicubic(record["quality"]),
         _BICUBIC_TEXT,
         _NETWORKS_TEXT.format(**_facts(quality)),
-        _MISSING_TEXT.format(published=_not_measured(record["quality"])),
+        _MISSING_TEXT.format(published=_not_measured(record["costs"])),
         _conditions(record["quality"]),
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
@@ -172,6 +173,17 @@ def _quality_cells(row: Row, file: Row | None, published: tuple[float, float] | 
     return [*cells, said, *found, *apart]
 
 
+def _largest(rows: Sequence[Row]) -> dict[str, float]:
+    """How far means lie from published ones, at most; FP16 arithmetic is told elsewhere."""
+    psnr_db, ssim = 0.0, 0.0
+    for row in rows:
+        published = PUBLISHED_QUALITY.get(row["network"], {}).get(row["set_name"])
+        if published and row["way"] != Way.FILE_FP16 and row["subject"] != PLAIN_TAIL:
+            psnr_db = max(psnr_db, abs(row["psnr_db"] - published[0]))
+            ssim = max(ssim, abs(row["ssim"] - published[1]))
+    return {"psnr_db": psnr_db, "ssim": ssim}
+
+
 def _unrounded(rows: Sequence[Row]) -> str:
     """The networks of the IMDN paper, whose figures are those of Y before rounding."""
     head = ("network", "set", "published", "Y of 8 bits", "Y not rounded", "difference of the last")
@@ -220,15 +232,20 @@ def _bicubic(rows: Sequence[Row]) -> str:
 
 
 def _not_measured(rows: Sequence[Row]) -> str:
-    """Published figures of networks that the record does not have."""
+    """Published figures of networks without a checkpoint."""
     measured = {row["network"] for row in rows}
-    return "; ".join(
+    named = "; ".join(
         f"{name} (published: "
         + ", ".join(f"{psnr:.2f} / {ssim:.4f} on {where}" for where, (psnr, ssim) in sets.items())
         + ")"
         for name, sets in PUBLISHED_QUALITY.items()
         if name not in measured
     )
+    return _wrapped(f"{named}: there are no weights at hand to measure.")
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 100)
 
 
 def _place(row: Row) -> tuple[str, str, str]:
@@ -240,7 +257,8 @@ def _scores(row: Row) -> str:
 
 
 def _apart(one: tuple[float, float], other: tuple[float, float], digits: int = 2) -> str:
-    psnr_db, ssim = one[0] - other[0], one[1] - other[1]
+    # Adding zero takes the sign off a difference that rounds to it.
+    psnr_db, ssim = round(one[0] - other[0], digits) + 0.0, round(one[1] - other[1], 4) + 0.0
     return f"{psnr_db:+.{digits}f} / {ssim:+.4f}"
 
 
@@ -248,7 +266,8 @@ def _facts(quality: Mapping[tuple[str, str, str, str], Row]) -> dict[str, str]:
     """The measured figures that the explanations name."""
 
     def psnr(subject: str, network: str) -> str:
-        return f"{quality[subject, network, 'Set5', Way.PYTORCH]['psnr_db']:.2f}"
+        row = quality.get((subject, network, "Set5", Way.PYTORCH))
+        return f"{row['psnr_db']:.2f} dB" if row else NOT_MEASURED
 
     return {
         "plus": psnr("team39_imdn_plus.pth", "imdn-plus x4"),
@@ -300,7 +319,9 @@ _COSTS_TEXT = """
 Operations are what the report calls FLOPs: multiply-accumulates, and one operation for each number
 behind a layer of the ReLU kind, where the report's counter saw that layer. It saw those of
 imdn-baseline and imdn-clb; FMEN's one activation is a variable outside the network, and SiLU is not
-of that kind. So FMEN-S's 22.28G are MACs alone, and `edgesr info` prints both counts. {explained}
+of that kind. So FMEN-S's 22.28G are MACs alone, and `edgesr info` prints both counts.
+
+{explained}
 
 Peak memory is that of float32 activations alive at once. For FMEN-S it is four feature maps of 50
 channels, as its authors say of it.
@@ -311,7 +332,8 @@ _QUALITY_HEAD = """
 """
 
 _QUALITY_TEXT = """
-All differences are within 0.1 dB and 0.002. "-": nothing is published for that training at hand.
+The largest difference to a published figure is {psnr_db:.2f} dB and {ssim:.4f}. "-": no published
+figure is at hand.
 """
 
 _UNROUNDED_HEAD = """
@@ -323,8 +345,8 @@ pictures in PyTorch give:
 """
 
 _UNROUNDED_TEXT = """
-Rounding two pictures adds their rounding errors to the difference between them: little at 27 dB,
-0.08 dB at 38. IMDN+'s figures are those of rounded Y.
+Rounding two pictures adds their rounding errors to the difference between them, which shows the
+more the smaller that difference is. IMDN+'s figures are those of rounded Y.
 """
 
 _FILES_HEAD = """
@@ -347,16 +369,18 @@ _NETWORKS_TEXT = """
 ## Of single networks
 
 - imdn-plus: its published checkpoint has SiLU behind all six 3x3 convolutions of a block. One
-  description leaves the last one without: that gives {plain_tail} dB on Set5 instead of {plus}.
+  description leaves the last one without: that gives {plain_tail} on Set5 instead of {plus}.
 - fmen-s: two trainings are published. Its authors' repository has the better one on Set5
-  ({fmen} dB), the challenge's has {fmen_challenge}. They are two sets of weights, and both are
+  ({fmen}), the challenge's has {fmen_challenge}. They are two sets of weights, and both are
   converted and measured here.
 """
 
 _MISSING_TEXT = """
 ## What cannot be measured here
 
-{published}: there are no weights at hand to measure. Nor are there any of fmen x2 and x3, imdn x3,
-imdn-rte and imdn-as. For imdn-baseline, imdn-clb, imdn-rtc and fmen-s there are weights, but no
-published figures on these sets at hand to compare with.
+{published}
+
+Nor are there any of fmen x2 and x3, imdn x3, imdn-rte and imdn-as. For imdn-baseline, imdn-clb,
+imdn-rtc and fmen-s there are weights, but no published figures on these sets at hand to compare
+with.
 """

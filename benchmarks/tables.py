@@ -14,19 +14,18 @@ import dataclasses
 import functools
 import hashlib
 import itertools
-import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import click
-import numpy as np
 import reproduction
-from numpy.typing import NDArray
+import unrounded
 from reproduction import BICUBIC, BICUBIC_075, PLAIN_TAIL, PUBLISHED_QUALITY, Way
+from tables_record import Cell, Record, checkpoints
 
 from converters.pipeline import convert
 from converters.spec import ConversionSpec, Precision
@@ -38,7 +37,7 @@ from edgesr.files import atomic_outputs
 from edgesr.machine import machine
 from edgesr.metrics import Uint8Array, psnr_y, ssim_y
 from edgesr.quality import SETS, Metric, Upscale, benchmark_set
-from edgesr.registry import ArchSpec, PublishedWeights, all_specs
+from edgesr.registry import ArchSpec, PublishedWeights
 from edgesr.runtime import Backend
 from edgesr.train.pictures import Pair
 
@@ -73,85 +72,6 @@ class Setup:
         return benchmark_set(self.data, name, scale)
 
 
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    """One way of upscaling one set.
-
-    Attributes:
-        subject: The checkpoint's file name, or what else upscales.
-        network: Its name and scale; the scale alone where there is none.
-        sha256: Of the checkpoint; empty for none.
-        set_name: One of SETS.
-        way: What computes.
-    """
-
-    subject: str
-    network: str
-    sha256: str
-    set_name: str
-    way: Way
-
-    @property
-    def place(self) -> tuple[str, str, str]:
-        """What tells it from all others in the record; a bicubic has several scales."""
-        return f"{self.subject} {self.network}", self.set_name, self.way
-
-
-class Record:
-    """What was measured, on the disk after every cell."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        found = json.loads(path.read_text()) if path.exists() else {"costs": [], "quality": []}
-        self._costs = {row["subject"]: row for row in found["costs"]}
-        self._quality = {_place(row): row for row in found["quality"]}
-
-    @property
-    def content(self) -> dict[str, Any]:
-        """All of it, in the order of the networks, of the sets, and of what computes."""
-        order = [weights.filename for _, weights in checkpoints()] + [BICUBIC, BICUBIC_075]
-        order.append(PLAIN_TAIL)
-        sets, ways = list(SETS), list(Way)
-
-        def place(row: dict[str, Any]) -> tuple[int, ...]:
-            where = sets.index(row["set_name"]), ways.index(row["way"])
-            return order.index(row["subject"]), row["scale"], *where
-
-        costs = sorted(self._costs.values(), key=lambda row: order.index(row["subject"]))
-        return {"costs": costs, "quality": sorted(self._quality.values(), key=place)}
-
-    def holds(self, cell: Cell, key: str) -> bool:
-        """Whether it was measured under the same conditions."""
-        return self._quality.get(cell.place, {}).get("key") == key
-
-    def add(self, cell: Cell, row: dict[str, Any]) -> None:
-        """Take in a measurement and write the file."""
-        self._quality[cell.place] = dataclasses.asdict(cell) | row
-        self.write()
-
-    def add_cost(self, row: dict[str, Any]) -> None:
-        """Take in what a network costs."""
-        self._costs[row["subject"]] = row
-        self.write()
-
-    def write(self) -> None:
-        """Write strict JSON, atomically."""
-        with atomic_outputs([self._path], overwrite=True) as (path,):
-            path.write_text(json.dumps(self.content, indent=1, allow_nan=False) + "\n")
-
-
-def _place(row: dict[str, Any]) -> tuple[str, str, str]:
-    fields = [field.name for field in dataclasses.fields(Cell)]
-    return Cell(**{name: row[name] for name in fields}).place
-
-
-def checkpoints() -> Iterator[tuple[ArchSpec, PublishedWeights]]:
-    """Every published training, in the order of the networks."""
-    for spec in all_specs():
-        for weights in spec.all_published:
-            yield spec, weights
-
-
 def code(*patterns: str) -> str:
     """A digest of source files."""
     digest = hashlib.sha256()
@@ -160,14 +80,14 @@ def code(*patterns: str) -> str:
     return digest.hexdigest()
 
 
-def means(upscale: Upscale, pairs: Sequence[Pair], scale: int, *, unrounded: bool) -> Any:  # noqa: ANN401
+def means(upscale: Upscale, pairs: Sequence[Pair], scale: int, *, also_unrounded: bool) -> Any:  # noqa: ANN401
     """PSNR and SSIM on Y, rounded to 8 bits as MATLAB has it.
 
     Args:
         upscale: What is measured.
         pairs: The pictures.
         scale: How many times as large it makes them.
-        unrounded: Whether to measure without rounding Y too: by scikit-image, the window the same.
+        also_unrounded: Whether to measure on a Y that is not rounded too.
     """
     made = [upscale(pair.lr_hwc_u8) for pair in pairs]
     originals = [pair.hr_hwc_u8 for pair in pairs]
@@ -176,34 +96,9 @@ def means(upscale: Upscale, pairs: Sequence[Pair], scale: int, *, unrounded: boo
         return fmean(metric(*pictures, scale) for pictures in zip(made, originals, strict=True))
 
     found: dict[str, Any] = {"pictures": len(pairs), "psnr_db": mean(psnr_y), "ssim": mean(ssim_y)}
-    if unrounded:
-        found["unrounded_y"] = {"psnr_db": mean(_unrounded_psnr), "ssim": mean(_unrounded_ssim)}
+    if also_unrounded:
+        found["unrounded_y"] = {"psnr_db": mean(unrounded.psnr_y), "ssim": mean(unrounded.ssim_y)}
     return found
-
-
-def _unrounded_psnr(made: Uint8Array, original: Uint8Array, shave: int) -> float:
-    from skimage.metrics import peak_signal_noise_ratio
-
-    return peak_signal_noise_ratio(*_inner_y(original, made, shave=shave), data_range=255)
-
-
-def _unrounded_ssim(made: Uint8Array, original: Uint8Array, shave: int) -> float:
-    from skimage.metrics import structural_similarity
-
-    return structural_similarity(
-        *_inner_y(original, made, shave=shave),
-        data_range=255,
-        gaussian_weights=True,
-        sigma=1.5,
-        use_sample_covariance=False,
-    )
-
-
-def _inner_y(*rgb: Uint8Array, shave: int) -> list[NDArray[np.float64]]:
-    from skimage.color import rgb2ycbcr
-
-    inside = slice(shave, -shave)
-    return [rgb2ycbcr(picture)[inside, inside, 0] for picture in rgb]
 
 
 def _measure(record: Record, setup: Setup, cell: Cell, contestant: Contestant) -> None:
@@ -217,7 +112,7 @@ def _measure(record: Record, setup: Setup, cell: Cell, contestant: Contestant) -
         click.echo(f"{said}: kept", err=True)
         return
     compared = cell.way is Way.PYTORCH and cell.network in PUBLISHED_QUALITY
-    found = means(contestant.upscale, pairs, contestant.scale, unrounded=compared)
+    found = means(contestant.upscale, pairs, contestant.scale, also_unrounded=compared)
     facts = {"scale": contestant.scale, "threads": setup.threads, "key": key, "machine": _machine()}
     record.add(cell, found | facts)
     click.echo(f"{said}: {found['psnr_db']:.2f} dB / {found['ssim']:.4f}", err=True)
