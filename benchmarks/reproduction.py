@@ -1,13 +1,16 @@
 """docs/reproduction.md: published figures beside measured ones, and why they differ.
 
-Every number in the document is either in PUBLISHED_COSTS or PUBLISHED_QUALITY, or in the record
-that benchmarks/tables.py writes. Only the standard library.
+Every number in the document is in PUBLISHED_COSTS or PUBLISHED_QUALITY, or in the record that
+benchmarks/tables.py writes; the text around them is reproduction_template.md. Only the standard
+library.
 """
 
+import itertools
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 #: Within these a measurement reproduces a published mean: dB of PSNR, and SSIM.
@@ -19,6 +22,9 @@ PLAIN_TAIL = "imdn-plus without SiLU behind the last 3x3 of each block"
 
 #: Stands where the record lacks a cell.
 NOT_MEASURED = "not measured"
+
+_SETS = ("Set5", "Set14", "B100")
+_TEMPLATE = Path(__file__).with_name("reproduction_template.md")
 
 Row = Mapping[str, Any]
 
@@ -83,46 +89,44 @@ def render(record: Mapping[str, Sequence[Row]]) -> str:
     Args:
         record: What benchmarks/tables.py wrote: "costs" and "quality".
     """
-    quality = {(r["subject"], r["network"], r["set_name"], r["way"]): r for r in record["quality"]}
-    parts = [
-        _HEAD,
-        _COSTS_HEAD,
-        _costs(record["costs"]),
-        _COSTS_TEXT.format(explained=_wrapped(" ".join(EXPLAINED_COSTS.values()))),
-        _QUALITY_HEAD,
-        _quality(record["quality"]),
-        _QUALITY_TEXT.format(**_largest(record["quality"])),
-        _UNROUNDED_HEAD,
-        _unrounded(record["quality"]),
-        _UNROUNDED_TEXT,
-        _FILES_HEAD,
-        _files(record["quality"], quality),
-        _BICUBIC_HEAD,
-        _bicubic(record["quality"]),
-        _BICUBIC_TEXT,
-        _NETWORKS_TEXT.format(**_facts(quality)),
-        _MISSING_TEXT.format(published=_not_measured(record["costs"])),
-        _conditions(record["quality"]),
-    ]
-    return "\n\n".join(part.strip() for part in parts) + "\n"
+    costs, cells = record["costs"], _Cells(record["quality"])
+    return _TEMPLATE.read_text().format(
+        costs=_costs(costs),
+        explained_costs=_wrapped(" ".join(EXPLAINED_COSTS.values())),
+        quality=_quality(costs, cells),
+        largest=_largest(record["quality"]),
+        unrounded=_unrounded(costs, cells),
+        files=_files(costs, cells),
+        bicubic=_bicubic(record["quality"]),
+        plus=cells.psnr("team39_imdn_plus.pth"),
+        plain_tail=cells.psnr(PLAIN_TAIL),
+        fmen=cells.psnr("fmen_test_weights.pt"),
+        fmen_challenge=cells.psnr("team03_fmen.pth"),
+        not_measured=_not_measured(costs),
+        conditions=_conditions(record["quality"]),
+    )
+
+
+class _Cells:
+    """What was measured of each subject, on each set, in each way."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._rows = {(row["subject"], row["set_name"], row["way"]): row for row in rows}
+
+    def find(self, subject: str, set_name: str, way: Way) -> Row | None:
+        """One row, if it was measured."""
+        return self._rows.get((subject, set_name, way))
+
+    def psnr(self, subject: str) -> str:
+        """In PyTorch, on Set5."""
+        row = self.find(subject, "Set5", Way.PYTORCH)
+        return f"{row['psnr_db']:.2f} dB" if row else NOT_MEASURED
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def printed_cost(row: Row, *, rectified: bool) -> Cost:
-    """A measured cost, in the words of the published table."""
-    operations = row["operations"] if rectified else row["macs"]
-    return Cost(
-        f"{row['parameters'] / 1e3:.0f}K",
-        f"{operations / 1e9:.2f}G",
-        f"{row['activations'] / 1e6:.2f}M",
-        row["convolutions"],
-        rectified,
-    )
 
 
 def _costs(rows: Sequence[Row]) -> str:
@@ -135,105 +139,102 @@ def _costs(rows: Sequence[Row]) -> str:
 
 def _cost_cells(row: Row) -> list[str]:
     published = PUBLISHED_COSTS.get(row["network"])
-    measured = printed_cost(row, rectified=published is None or published.rectified)
-    macs = printed_cost(row, rectified=False).operations
-    cells = [row["network"], f"`{row['subject']}`"]
-    for name in ("parameters", "operations", "activations", "convolutions"):
-        value = str(getattr(measured, name))
-        said = str(getattr(published, name)) if published else ""
-        if name == "operations" and said and not measured.rectified:
-            value += " (MACs)"
-        cells.append(f"{said} \\| {value}" if said else value)
-    cells.insert(4, macs)
-    return [*cells, f"{row['peak_bytes'] / 2**20:.1f}"]
+    rectified = published is None or published.rectified
+    operations, macs = (f"{row[name] / 1e9:.2f}G" for name in ("operations", "macs"))
+    measured = {
+        "parameters": f"{row['parameters'] / 1e3:.0f}K",
+        "operations": operations if rectified else macs,
+        "activations": f"{row['activations'] / 1e6:.2f}M",
+        "convolutions": str(row["convolutions"]),
+    }
+    said = {name: getattr(published, name, "") for name in measured}
+    cells = [f"{said[n]} \\| {value}" if said[n] else value for n, value in measured.items()]
+    name = [row["network"], f"`{row['subject']}`"]
+    return [*name, *cells[:2], macs, *cells[2:], f"{row['peak_bytes'] / 2**20:.1f}"]
 
 
-def _quality(rows: Sequence[Row]) -> str:
+def _quality(costs: Sequence[Row], cells: _Cells) -> str:
     head = (
         "network", "checkpoint", "set", "published", "PyTorch", "FP16 file", "PyTorch - published",
         "FP16 file - published",
     )  # fmt: skip
-    by_place = {_place(row): row for row in rows}
-    cells: list[list[str]] = []
-    for row in rows:
-        if row["way"] == Way.PYTORCH and row["subject"] != PLAIN_TAIL:
-            file = by_place.get((*_place(row)[:2], Way.FILE))
-            published = PUBLISHED_QUALITY.get(row["network"], {}).get(row["set_name"])
-            cells.append(_quality_cells(row, file, published))
-    return table(head, cells)
+    lines: list[list[str]] = []
+    for cost, set_name in itertools.product(costs, _SETS):
+        found = [cells.find(cost["subject"], set_name, way) for way in (Way.PYTORCH, Way.FILE)]
+        published = _published(cost["network"], set_name)
+        name = [cost["network"], f"`{cost['subject']}`", set_name]
+        said = _scores(published) if published else "-"
+        lines.append([*name, said, *map(_scores, found), *(_apart(f, published) for f in found)])
+    return table(head, lines)
 
 
-def _quality_cells(row: Row, file: Row | None, published: tuple[float, float] | None) -> list[str]:
-    cells = [row["network"], f"`{row['subject']}`", row["set_name"]]
-    found = [_scores(row), _scores(file) if file else NOT_MEASURED]
-    if published is None:
-        return [*cells, "-", *found, "-", "-"]
-    said = f"{published[0]:.2f} / {published[1]:.4f}"
-    apart = [_apart((r["psnr_db"], r["ssim"]), published) if r else "-" for r in (row, file)]
-    return [*cells, said, *found, *apart]
-
-
-def _largest(rows: Sequence[Row]) -> dict[str, float]:
-    """How far means lie from published ones, at most; FP16 arithmetic is told elsewhere."""
-    psnr_db, ssim = 0.0, 0.0
-    for row in rows:
-        published = PUBLISHED_QUALITY.get(row["network"], {}).get(row["set_name"])
-        if published and row["way"] != Way.FILE_FP16 and row["subject"] != PLAIN_TAIL:
-            psnr_db = max(psnr_db, abs(row["psnr_db"] - published[0]))
-            ssim = max(ssim, abs(row["ssim"] - published[1]))
-    return {"psnr_db": psnr_db, "ssim": ssim}
-
-
-def _unrounded(rows: Sequence[Row]) -> str:
-    """The networks of the IMDN paper, whose figures are those of Y before rounding."""
+def _unrounded(costs: Sequence[Row], cells: _Cells) -> str:
     head = ("network", "set", "published", "Y of 8 bits", "Y not rounded", "difference of the last")
-    cells: list[list[str]] = []
-    for row in rows:
-        if row["way"] == Way.PYTORCH and row["network"] in ("imdn x2", "imdn x4", "imdn-plus x4"):
-            if row["subject"] == PLAIN_TAIL:
-                continue
-            published = PUBLISHED_QUALITY[row["network"]][row["set_name"]]
-            other = row["unrounded_y"]
-            said = f"{published[0]:.2f} / {published[1]:.4f}"
-            apart = _apart((other["psnr_db"], other["ssim"]), published)
-            place = [row["network"], row["set_name"]]
-            cells.append([*place, said, _scores(row), _scores(other), apart])
-    return table(head, cells)
+    lines: list[list[str]] = []
+    for cost, set_name in itertools.product(costs, _SETS):
+        published = _published(cost["network"], set_name)
+        if published:
+            row = cells.find(cost["subject"], set_name, Way.PYTORCH)
+            other = row["unrounded_y"] if row else None
+            name = [cost["network"], set_name]
+            lines.append([*name, *map(_scores, (published, row, other)), _apart(other, published)])
+    return table(head, lines)
 
 
-def _files(rows: Sequence[Row], quality: Mapping[tuple[str, str, str, str], Row]) -> str:
+def _files(costs: Sequence[Row], cells: _Cells) -> str:
     head = (
         "network", "checkpoint", "set", "PyTorch", "FP16 file, FP32 arithmetic",
         "FP16 file, FP16 arithmetic", "file - PyTorch", "FP16 arithmetic - PyTorch",
     )  # fmt: skip
-    cells: list[list[str]] = []
-    for row in rows:
-        key = row["subject"], row["network"], row["set_name"]
-        if row["way"] == Way.FILE:
-            torch, half = quality[*key, Way.PYTORCH], quality.get((*key, Way.FILE_FP16))
-            first = torch["psnr_db"], torch["ssim"]
-            found = [torch, row, half]
-            apart = [_apart((r["psnr_db"], r["ssim"]), first, 3) if r else "-" for r in found[1:]]
-            name = [row["network"], f"`{row['subject']}`", row["set_name"]]
-            cells.append([*name, *(_scores(r) if r else NOT_MEASURED for r in found), *apart])
-    return table(head, cells)
+    ways = (Way.PYTORCH, Way.FILE, Way.FILE_FP16)
+    lines: list[list[str]] = []
+    for cost, set_name in itertools.product(costs, _SETS):
+        torch, *files = (cells.find(cost["subject"], set_name, way) for way in ways)
+        name = [cost["network"], f"`{cost['subject']}`", set_name]
+        apart = [_apart(file, torch, 3) for file in files]
+        lines.append([*name, *map(_scores, (torch, *files)), *apart])
+    return table(head, lines)
 
 
 def _bicubic(rows: Sequence[Row]) -> str:
-    head = ("what", "scale", "set", "measured")
-    return table(
-        head,
-        [
-            [row["subject"], row["network"], row["set_name"], _scores(row)]
-            for row in rows
-            if row["way"] == Way.NO_NETWORK
-        ],
-    )
+    found = [row for row in rows if row["way"] == Way.NO_NETWORK]
+    lines = [[row["subject"], row["network"], row["set_name"], _scores(row)] for row in found]
+    return table(("kernel", "scale", "set", "measured"), lines)
 
 
-def _not_measured(rows: Sequence[Row]) -> str:
+def _published(network: str, set_name: str) -> Row | None:
+    """What is published of a network, as a row of the record has it."""
+    found = PUBLISHED_QUALITY.get(network)
+    return dict(zip(("psnr_db", "ssim"), found[set_name], strict=True)) if found else None
+
+
+def _scores(row: Row | None) -> str:
+    return f"{row['psnr_db']:.2f} / {row['ssim']:.4f}" if row else NOT_MEASURED
+
+
+def _apart(row: Row | None, other: Row | None, digits: int = 2) -> str:
+    """How far the first lies above the other."""
+    if row is None or other is None:
+        return "-"
+    # Adding zero takes the sign off a difference that rounds to it.
+    psnr_db = round(row["psnr_db"] - other["psnr_db"], digits) + 0.0
+    return f"{psnr_db:+.{digits}f} / {round(row['ssim'] - other['ssim'], 4) + 0.0:+.4f}"
+
+
+def _largest(rows: Sequence[Row]) -> str:
+    """How far means lie from published ones, at most; FP16 arithmetic is told elsewhere."""
+    psnr_db, ssim = 0.0, 0.0
+    for row in rows:
+        published = _published(row["network"], row["set_name"])
+        if published and row["way"] != Way.FILE_FP16 and row["subject"] != PLAIN_TAIL:
+            psnr_db = max(psnr_db, abs(row["psnr_db"] - published["psnr_db"]))
+            ssim = max(ssim, abs(row["ssim"] - published["ssim"]))
+    return f"{psnr_db:.3f} dB and {ssim:.4f}"
+
+
+def _not_measured(costs: Sequence[Row]) -> str:
     """Published figures of networks without a checkpoint."""
-    measured = {row["network"] for row in rows}
+    measured = {row["network"] for row in costs}
     named = "; ".join(
         f"{name} (published: "
         + ", ".join(f"{psnr:.2f} / {ssim:.4f} on {where}" for where, (psnr, ssim) in sets.items())
@@ -248,39 +249,9 @@ def _wrapped(text: str) -> str:
     return textwrap.fill(text, 100)
 
 
-def _place(row: Row) -> tuple[str, str, str]:
-    return row["subject"], row["set_name"], row["way"]
-
-
-def _scores(row: Row) -> str:
-    return f"{row['psnr_db']:.2f} / {row['ssim']:.4f}"
-
-
-def _apart(one: tuple[float, float], other: tuple[float, float], digits: int = 2) -> str:
-    # Adding zero takes the sign off a difference that rounds to it.
-    psnr_db, ssim = round(one[0] - other[0], digits) + 0.0, round(one[1] - other[1], 4) + 0.0
-    return f"{psnr_db:+.{digits}f} / {ssim:+.4f}"
-
-
-def _facts(quality: Mapping[tuple[str, str, str, str], Row]) -> dict[str, str]:
-    """The measured figures that the explanations name."""
-
-    def psnr(subject: str, network: str) -> str:
-        row = quality.get((subject, network, "Set5", Way.PYTORCH))
-        return f"{row['psnr_db']:.2f} dB" if row else NOT_MEASURED
-
-    return {
-        "plus": psnr("team39_imdn_plus.pth", "imdn-plus x4"),
-        "plain_tail": psnr(PLAIN_TAIL, "imdn-plus x4"),
-        "fmen": psnr("fmen_test_weights.pt", "fmen-s x4"),
-        "fmen_challenge": psnr("team03_fmen.pth", "fmen-s x4"),
-    }
-
-
 def _conditions(rows: Sequence[Row]) -> str:
     """What measured, as the record says; more than one line where rows differ."""
-    found = {_condition(row): None for row in rows}
-    return "## Conditions\n\n" + "\n".join(f"- {line}" for line in found)
+    return "\n".join(dict.fromkeys(_wrapped(f"- {_condition(row)}") for row in rows))
 
 
 def _condition(row: Row) -> str:
@@ -288,99 +259,6 @@ def _condition(row: Row) -> str:
     facts = row["machine"]
     versions = ", ".join(f"{name} {facts[name]}" for name in names)
     return (
-        f"{facts['processor']}, {facts['system']}, {row['threads']} thread; {versions}; "
+        f"{facts['processor']}, {facts['system']}, {row['threads']} CPU thread; {versions}; "
         f"commit {facts['commit']}"
     )
-
-
-_HEAD = """
-# Published figures, measured
-
-Written by `python benchmarks/tables.py` from `benchmarks/results/tables.json`; no number is set by
-hand. Published figures are those of the networks' authors and of the challenge's report; measured
-are the checkpoints that the authors published, on the pictures in `EDGESR_SHARED`. The command
-measures what the record lacks and goes on where it was broken off; `--only NAME` measures one
-network, `--render` writes this page anew. A test holds that this page is what the record says, that
-every published checkpoint is in it, and that a difference beyond 0.1 dB or 0.002 is explained here.
-
-PSNR in dB and SSIM are means over a set, on the Y channel (BT.601), rounded to 8 bits unless said
-otherwise, with as many pixels left out along each edge as the scale; LR pictures are by MATLAB's
-bicubic. PyTorch and files take each picture in one piece. An FP16 file has FP16 weights; it
-computes in FP32 on the CPU unless said otherwise. `edgesr eval --whole` measures the same way.
-"""
-
-_COSTS_HEAD = """
-## What networks cost
-
-At 256x256, as `edgesr info` counts; published | measured where the challenge's report has a figure:
-"""
-
-_COSTS_TEXT = """
-Operations are what the report calls FLOPs: multiply-accumulates, and one operation for each number
-behind a layer of the ReLU kind, where the report's counter saw that layer. It saw those of
-imdn-baseline and imdn-clb; FMEN's one activation is a variable outside the network, and SiLU is not
-of that kind. So FMEN-S's 22.28G are MACs alone, and `edgesr info` prints both counts.
-
-{explained}
-
-Peak memory is that of float32 activations alive at once. For FMEN-S it is four feature maps of 50
-channels, as its authors say of it.
-"""
-
-_QUALITY_HEAD = """
-## PSNR and SSIM
-"""
-
-_QUALITY_TEXT = """
-The largest difference to a published figure is {psnr_db:.2f} dB and {ssim:.4f}. "-": no published
-figure is at hand.
-"""
-
-_UNROUNDED_HEAD = """
-### Where the differences to IMDN's paper come from
-
-The paper's figures are those of Y that is not rounded to 8 bits; edgesr rounds, as MATLAB's
-rgb2ycbcr does for 8-bit pictures. Without rounding, with scikit-image's Y, PSNR and SSIM, the same
-pictures in PyTorch give:
-"""
-
-_UNROUNDED_TEXT = """
-Rounding two pictures adds their rounding errors to the difference between them, which shows the
-more the smaller that difference is. IMDN+'s figures are those of rounded Y.
-"""
-
-_FILES_HEAD = """
-## What the FP16 file and FP16 arithmetic change
-
-FP16 arithmetic is XNNPACK's FORCE_FP16 on the CPU, every operator in FP16, as a phone's GPU does:
-"""
-
-_BICUBIC_HEAD = """
-## Bicubic
-"""
-
-_BICUBIC_TEXT = """
-Two kernels are called bicubic. MATLAB's, by which LR pictures are made and which edgesr takes, has
-a = -0.5; torch's has a = -0.75, which is sharper. An earlier text of this project gave 33.94 /
-0.9319 for Set5 x2 and 30.54 / 0.8742 for Set14 x2: those are torch's.
-"""
-
-_NETWORKS_TEXT = """
-## Of single networks
-
-- imdn-plus: its published checkpoint has SiLU behind all six 3x3 convolutions of a block. One
-  description leaves the last one without: that gives {plain_tail} on Set5 instead of {plus}.
-- fmen-s: two trainings are published. Its authors' repository has the better one on Set5
-  ({fmen}), the challenge's has {fmen_challenge}. They are two sets of weights, and both are
-  converted and measured here.
-"""
-
-_MISSING_TEXT = """
-## What cannot be measured here
-
-{published}
-
-Nor are there any of fmen x2 and x3, imdn x3, imdn-rte and imdn-as. For imdn-baseline, imdn-clb,
-imdn-rtc and fmen-s there are weights, but no published figures on these sets at hand to compare
-with.
-"""
