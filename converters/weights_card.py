@@ -53,8 +53,8 @@ def _quality(record: WeightsRecord) -> str:
     note = (
         f"Mean PSNR in dB / SSIM on the Y channel (BT.601), 8 bits, {record.scale} pixels shaved; "
         "SSIM with a Gaussian window of 11x11, deviation 1.5; LR by MATLAB's bicubic. The "
-        f"`.tflite` (sha256 `{record.fp16_tflite_sha256[:16]}...`) was run as `edgesr upscale` "
-        "runs it, by tiles of its input size."
+        f"`.tflite` (sha256 `{record.fp16_tflite_sha256[:16]}...`) was run as "
+        "`edgesr upscale --whole` runs it, each picture in one piece."
     )
     return "\n".join(lines) + "\n\n" + note
 

@@ -17,6 +17,7 @@ from edgesr.overlap import choose_overlap, stated_facts
 from edgesr.runtime import open_model
 from edgesr.train.pictures import Pair, validation_pairs
 from edgesr.upscale import Upscaler
+from edgesr.whole import WholeUpscaler
 
 if TYPE_CHECKING:
     import torch
@@ -123,7 +124,11 @@ def by_file(path: Path, threads: int | None = None) -> Upscale:
     """
     runner = open_model(path, threads=threads)
     overlap, _ = choose_overlap(stated_facts(path), None, runner.shape)
-    upscaler = Upscaler(runner, overlap)
+    return by_upscaler(Upscaler(runner, overlap))
+
+
+def by_upscaler(upscaler: Upscaler | WholeUpscaler) -> Upscale:
+    """A network in LiteRT on pictures of any size, rounded to 8 bits."""
 
     def upscale(lr_hwc_u8: Uint8Array) -> Uint8Array:
         return np.asarray(upscaler.upscale(Picture(lr_hwc_u8)).pixels_hwc, np.uint8)

@@ -5,18 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from edgesr import __version__
 from edgesr.checkpoints import LoadedCheckpoint
-from edgesr.images import Picture
 from edgesr.metrics import Uint8Array
 from edgesr.overlap import Overlap, choose_overlap, stated_facts
-from edgesr.quality import Upscale, by_bicubic, by_network
+from edgesr.quality import Upscale, by_bicubic, by_network, by_upscaler
 from edgesr.runtime import Backend, Runner, open_model, read_model_bytes
 from edgesr.tiling import next_multiple, reflect_indices
 from edgesr.upscale import Upscaler
-from edgesr.whole import WholeUpscaler, whole_upscaler
+from edgesr.whole import whole_upscaler
 
 BICUBIC = "bicubic"
 
@@ -107,21 +104,14 @@ def whole_tflite(name: str, path: Path, backend: Backend, threads: int) -> Conte
         how=f"LiteRT on {backend}, whole pictures",
         scale=upscaler.scale,
         digest=digest_of("tflite", backend, "whole", sha256),
-        upscale=_by_upscaler(upscaler),
+        upscale=by_upscaler(upscaler),
         close=upscaler.close,
     )
 
 
 def by_tiles(runner: Runner, overlap: Overlap) -> Upscale:
     """A network of one fixed size on pictures of any size."""
-    return _by_upscaler(Upscaler(runner, overlap))
-
-
-def _by_upscaler(upscaler: Upscaler | WholeUpscaler) -> Upscale:
-    def upscale(lr_hwc_u8: Uint8Array) -> Uint8Array:
-        return np.asarray(upscaler.upscale(Picture(lr_hwc_u8)).pixels_hwc, np.uint8)
-
-    return upscale
+    return by_upscaler(Upscaler(runner, overlap))
 
 
 def on_multiples(upscale: Upscale, multiple: int, scale: int) -> Upscale:
