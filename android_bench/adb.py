@@ -211,8 +211,8 @@ class Phone:
             self._raise_transfer(ended, f"copy {source.name} to the phone")
         self._check_digest(source, target)
 
-    def pull(self, source: str, target: Path, most_bytes: int) -> None:
-        """Copy a file from the phone.
+    def take(self, source: str, target: Path, most_bytes: int) -> None:
+        """Copy a file from the phone and remove it there.
 
         Args:
             source: The file on the phone.
@@ -220,13 +220,14 @@ class Phone:
             most_bytes: How large it may be, for the time limit.
 
         Raises:
-            AdbError: It is not there, or did not come whole.
+            AdbError: It is not there, did not come whole, or cannot be removed.
         """
         limit_s = _LIMIT_S + most_bytes / _BYTES_PER_S
         ended = self._call(["pull", source, str(target)], limit_s, f"pull of {source}")
         if ended.status != 0 or not target.is_file():
             self._raise_transfer(ended, f"fetch {source} from the phone")
-        self._check_digest(target, source)
+        # In one go: each command costs a phone, and this host, some tens of milliseconds.
+        self._check_digest(target, source, then=f" && rm -f {source}")
 
     def state(self) -> str:
         """Its state, e.g. `device` or `offline`; empty where adb does not list it."""
@@ -259,8 +260,9 @@ class Phone:
             )
         return ended
 
-    def _check_digest(self, here: Path, there: str) -> None:
-        answer = self.run(f"sha256sum {there}", _LIMIT_S + here.stat().st_size / _BYTES_PER_S)
+    def _check_digest(self, here: Path, there: str, then: str = "") -> None:
+        limit_s = _LIMIT_S + here.stat().st_size / _BYTES_PER_S
+        answer = self.run(f"sha256sum {there}{then}", limit_s)
         wanted, got = file_sha256(here), answer.text.split(maxsplit=1)
         if answer.status != 0 or not got or not re.fullmatch(r"[0-9a-f]{64}", got[0]):
             raise AdbError(

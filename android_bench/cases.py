@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from android_bench.check import Expected, check_fidelity
 from android_bench.command import Delegate, Load, Run, Setting
 from android_bench.cooldown import Cooldown
-from android_bench.device import fast_cores, read_health
+from android_bench.device import fast_cores
 from android_bench.device_record import DeviceFacts, Health
-from android_bench.errors import BenchError, SettingError, ToolError
+from android_bench.errors import BenchError, LogError, SettingError, ToolError
 from android_bench.invoke import RESULT, Session, invoke
+from android_bench.profile import Profile, parse_profile
 from android_bench.record import (
     Case,
     CurvePoint,
@@ -26,6 +27,7 @@ from edgesr.progress import ProgressCallback
 _CACHE = f"{WORKSPACE}/kernels"
 _TRIES = 3
 _MEMORY_RUNS = 10
+_PROFILE_RUNS = 20
 # Long enough for many runs, short enough for a curve: thirty points, of 2 to 20 s each.
 _POINTS, _SHORTEST_S, _LONGEST_S = 30, 2.0, 20.0
 
@@ -44,6 +46,7 @@ class Plan:
         starts: Whether to measure the GPU's start with an empty and with a filled kernel cache.
         memory: Whether to measure the peak of memory.
         sustained_s: Duration of the sustained mode of each case; None for none.
+        profile: Whether to measure what each operator takes.
     """
 
     settings: tuple[Setting, ...]
@@ -55,6 +58,7 @@ class Plan:
     starts: bool = True
     memory: bool = True
     sustained_s: float | None = None
+    profile: bool = False
 
 
 @dataclass
@@ -69,6 +73,7 @@ class CaseRun:
         invocations: What was measured so far.
         sustained: The curve.
         fidelity: The comparisons.
+        profile: What each operator takes.
         notes: What a reader must know.
         failure: Why there is no result; None so far.
     """
@@ -80,6 +85,7 @@ class CaseRun:
     invocations: list[Invocation] = field(default_factory=list[Invocation])
     sustained: list[CurvePoint] = field(default_factory=list[CurvePoint])
     fidelity: list[Fidelity] = field(default_factory=list[Fidelity])
+    profile: Profile | None = None
     notes: list[str] = field(default_factory=list[str])
     failure: BenchError | None = None
 
@@ -109,6 +115,7 @@ class CaseRun:
             invocations=tuple(self.invocations),
             sustained=tuple(self.sustained),
             fidelity=tuple(self.fidelity),
+            profile=self.profile,
             notes=tuple(self.notes),
         )
 
@@ -145,6 +152,8 @@ def measure_cases(
         steps.append((work.starts, 1))
     if plan.memory:
         steps.append((work.memory, 1))
+    if plan.profile:
+        steps.append((work.profile, 1))
     if plan.sustained_s is not None:
         steps.append((work.sustained, 1))
     total, done = len(cases) * sum(times for _, times in steps), 0
@@ -156,7 +165,7 @@ def measure_cases(
                     _attempt(step, case)
                 done += 1
     progress(session.phone.serial, total, total)
-    return read_health(session.phone)
+    return session.ask_health()
 
 
 def _attempt(step: Callable[[CaseRun], None], case: CaseRun) -> None:
@@ -225,6 +234,19 @@ class _Work:
         run = replace(case.run(load), measure_memory=True)
         case.invocations.append(self._invoke(case, run, "memory"))
 
+    def profile(self, case: CaseRun) -> None:
+        """What each operator takes, in a run of its own because timing them disturbs."""
+        if not self.session.tool.profiles():
+            case.notes.append("no times of operators: this benchmark_model does not print them")
+            return
+        load = Load(runs=min(_PROFILE_RUNS, self.plan.load.runs), max_secs=self.plan.load.max_secs)
+        invocation = self._invoke(case, replace(case.run(load), profile=True), "profile")
+        try:
+            case.profile = parse_profile(invocation.log)
+        except LogError as error:
+            raise ToolError(str(error), invocation.log) from error
+        case.invocations.append(invocation)
+
     def check(self, case: CaseRun) -> None:
         """Pictures on the phone and on this host."""
         case.fidelity, invocations = check_fidelity(
@@ -241,7 +263,7 @@ class _Work:
         run = replace(case.run(load), cache_folder=_CACHE if cached else None)
         if cached:
             self.session.phone.require(f"mkdir -p {_CACHE}", "make a kernel cache")
-        self.plan.cooldown.wait(self.session.phone, self.progress)
+        self.session.make_ready(cool=True, progress=self.progress)
         began = time.monotonic()
         while (at_s := time.monotonic() - began) < duration_s:
             self.progress(f"{self.session.phone.serial} sustained", int(at_s), int(duration_s))

@@ -109,8 +109,8 @@ def check_fidelity(
             )  # fmt: skip
             run = Run(setting, Load(runs=1, warm_up_runs=0), model_path, tensors=tensors)
             invocations.append(invoke(session, run, "check", cpu_mask=cpu_mask, cool=False))
-            session.phone.pull(_OUTPUT, got, sample.hr_nhwc.nbytes)
-            session.phone.run(f"rm -f {_OUTPUT}")  # the next run shall not be judged by it
+            # Removed there: the next run shall not be judged by it.
+            session.phone.take(_OUTPUT, got, sample.hr_nhwc.nbytes)
             hr_nhwc = _read_output(got, expected.shape, invocations[-1].log)
             results.append(compare(sample, hr_nhwc, setting.precision))
     return results, invocations

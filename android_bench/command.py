@@ -146,6 +146,7 @@ class Run:
         result_path: Where to write the result as a protocol buffer, for tools that can.
         cache_folder: Folder on the device for compiled GPU kernels; None compiles anew.
         measure_memory: Whether to sample the peak of memory, which disturbs the latencies.
+        profile: Whether to time every operator, which does so too; the classic tool alone can.
         tensors: Input and output files.
     """
 
@@ -155,6 +156,7 @@ class Run:
     result_path: str | None = None
     cache_folder: str | None = None
     measure_memory: bool = False
+    profile: bool = False
     tensors: TensorFiles | None = None
 
 
@@ -209,6 +211,8 @@ def _classic(run: Run) -> dict[str, str]:
             flags |= {"use_nnapi": "true", "nnapi_allow_fp16": half, "disable_nnapi_cpu": "true"}
     if run.tensors is not None:
         flags |= _tensor_flags(run.tensors)
+    if run.profile:
+        flags["enable_op_profiling"] = "true"
     return flags
 
 
@@ -231,6 +235,11 @@ def _litert(run: Run) -> dict[str, str]:
         raise SettingError(
             "LiteRT's benchmark_model takes no input files; pass the classic TFLite one with "
             "--binary to use --check"
+        )
+    if run.profile:
+        raise SettingError(
+            "LiteRT's benchmark_model prints no times of operators; pass the classic TFLite one "
+            "with --binary to use --profile"
         )
     if setting.delegate in (Delegate.CPU, Delegate.NNAPI) or (
         setting.delegate is Delegate.XNNPACK and setting.precision is Precision.FP16

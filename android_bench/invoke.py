@@ -3,7 +3,7 @@
 import re
 import tempfile
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from android_bench.adb import Phone
@@ -32,6 +32,7 @@ PROGRAM = f"{WORKSPACE}/benchmark_model"
 RESULT = f"{WORKSPACE}/result.pb"
 _HELP_LIMIT_S = 60.0
 _BACK_LIMIT_S = 20.0
+_FRESH_S = 5.0  # in which a phone that does nothing neither warms nor cools
 _PROTO_BYTES = 4096
 _NOT_EXECUTED = (126, 127)
 _FLAG = re.compile(r"^\s*--([\w-]+)=", re.MULTILINE)
@@ -63,9 +64,22 @@ class Tool:
         """Whether it samples the peak of memory, as far as is known."""
         return not self.flags or "report_peak_memory_footprint" in self.flags
 
+    def profiles(self) -> bool:
+        """Whether it times single operators, as far as is known."""
+        known = not self.flags or "enable_op_profiling" in self.flags
+        return known and self.flavour is Flavour.CLASSIC
+
     def caches_kernels(self) -> bool:
         """Whether it is known to keep compiled kernels."""
         return bool(self.flags & {"delegate_serialize_dir", "gpu_serialization_dir"})
+
+
+@dataclass
+class _Latest:
+    """The phone's health when it was last asked, and when that was."""
+
+    health: Health | None = None
+    at_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -85,6 +99,33 @@ class Session:
     cooldown: Cooldown
     boot_id: str
     limit_s: float
+    _latest: _Latest = field(default_factory=_Latest)
+
+    def ask_health(self) -> Health:
+        """How the phone is now.
+
+        Raises:
+            AdbError: It cannot be asked.
+        """
+        self._latest.health = read_health(self.phone)
+        self._latest.at_s = time.monotonic()
+        return self._latest.health
+
+    def make_ready(self, *, cool: bool, progress: ProgressCallback = silent) -> Health:
+        """Wait until the phone is cool, if it must be, and say how it is then.
+
+        What it said a moment ago, after the run before, is not asked again.
+
+        Raises:
+            DeviceError: It does not cool down.
+            AdbError: It cannot be asked.
+            StoppedError: The user interrupted.
+        """
+        known, age_s = self._latest.health, time.monotonic() - self._latest.at_s
+        fresh = known is not None and age_s < _FRESH_S
+        if known is not None and fresh and not (cool and self.cooldown.too_hot(known)):
+            return known
+        return self.cooldown.wait(self.phone, progress) if cool else read_health(self.phone)
 
 
 def ask_tool(phone: Phone, binary: Binary) -> Tool:
@@ -139,7 +180,7 @@ def invoke(
     phone = session.phone
     words = [PROGRAM, *arguments(run, session.tool.flavour)]
     _check_flags(session.tool, words[1:])
-    before = session.cooldown.wait(phone, progress) if cool else read_health(phone)
+    before = session.make_ready(cool=cool, progress=progress)
     line = program_line(words, cpu_mask=cpu_mask, pid_path=pid_path())
     began = time.monotonic()
     try:
@@ -148,7 +189,7 @@ def invoke(
         raise _lost(session, error) from error
     seconds = time.monotonic() - began
     result = _believe(answer.status, answer.text, run)
-    after = read_health(phone)
+    after = session.ask_health()
     if after.boot_id != session.boot_id:
         raise ConnectionLostError(f"{phone.serial} rebooted while benchmark_model ran; run again")
     proto = _fetch_proto(phone, result, answer.text) if run.result_path is not None else None
@@ -202,12 +243,12 @@ def _fetch_proto(phone: Phone, result: ToolResult, log: str) -> ResultProto:
     """The result as the tool wrote it into a file, which must be the one in the log."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "result.pb")
-        phone.pull(RESULT, path, _PROTO_BYTES)
+        # Removed there: the next run shall not be believed by this one's file.
+        phone.take(RESULT, path, _PROTO_BYTES)
         try:
             proto = decode_result(path.read_bytes())
         except LogError as error:
             raise ToolError(str(error), log) from error
-    phone.run(f"rm -f {RESULT}")  # the next run shall not be believed by this one's file
     if proto.runs not in (None, result.runs.count):
         raise ToolError(
             f"the result's file has {proto.runs} runs, the log {result.runs.count}", log

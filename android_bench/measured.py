@@ -35,6 +35,7 @@ def of_phones(record: BenchRecord) -> Iterator[Measured]:
                 for point in case.sustained
             ),
             notes=(*case.notes, *_fidelity(case)),
+            operators=() if case.profile is None else case.profile.inside or case.profile.operators,
             log=_log(case),
         )
 

@@ -6,10 +6,11 @@ from android_bench.command import Load, Setting
 from android_bench.delegation import Delegation
 from android_bench.device_record import DeviceRecord, Health
 from android_bench.parse import Memory, Stats
+from android_bench.profile import Profile
 from android_bench.result_proto import ResultProto
 from edgesr.benching.record import Record, RecordHead
 
-Purpose = Literal["latency", "memory", "cold start", "warm start", "sustained", "check"]
+Purpose = Literal["latency", "memory", "cold start", "warm start", "sustained", "check", "profile"]
 
 
 class Invocation(Record):
@@ -143,7 +144,9 @@ class Case(Record):
         summary: All repeats as one.
         invocations: All of them.
         sustained: The curve over time; empty without the sustained mode.
-        fidelity: One entry per picture; empty without the check.
+        fidelity: One entry per picture and reference; empty without the check.
+        profile: What each operator takes, in a run of its own; None where that was not asked for,
+            or this benchmark_model does not say.
         notes: What a reader of the numbers must know.
     """
 
@@ -155,6 +158,7 @@ class Case(Record):
     invocations: tuple[Invocation, ...]
     sustained: tuple[CurvePoint, ...] = ()
     fidelity: tuple[Fidelity, ...] = ()
+    profile: Profile | None = None
     notes: tuple[str, ...] = ()
 
 

@@ -84,12 +84,15 @@ class Protocol(Record):
     pinned: bool
     sections: Annotated[tuple[Section, ...], Field(min_length=1)]
 
-    def plan(self, *, limit_s: float, sustained_s: float | None) -> Plan:
+    def plan(
+        self, *, limit_s: float, sustained_s: float | None = None, profile: bool = False
+    ) -> Plan:
         """What to measure, and how.
 
         Args:
             limit_s: Time limit of one invocation.
             sustained_s: Duration of the sustained mode, which no score counts.
+            profile: Whether to measure what each operator takes, which no score counts either.
 
         Raises:
             SettingError: A section contradicts itself, or two are the same.
@@ -105,6 +108,7 @@ class Protocol(Record):
             cooldown=Cooldown(battery_celsius=self.cool_battery_celsius, limit_s=self.cool_down_s),
             limit_s=limit_s,
             sustained_s=sustained_s,
+            profile=profile,
         )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from edgesr.benching.record import HostCase, HostRecord
+from edgesr.benching.record import HostCase, HostRecord, OperatorTime
 
 DeviceKind = Literal["phone", "CPU", "GPU", "software device"]
 
@@ -42,6 +42,7 @@ class Measured:
         facts: Further numbers, name -> text; a number that was not measured is not in it.
         curve: The sustained mode; empty without.
         notes: What a reader must know.
+        operators: What each takes; empty where that was not measured.
         log: What the tool said, all of it; empty where there is no tool.
     """
 
@@ -58,6 +59,7 @@ class Measured:
     facts: dict[str, str] = field(default_factory=dict[str, str])
     curve: tuple[Moment, ...] = ()
     notes: tuple[str, ...] = ()
+    operators: tuple[OperatorTime, ...] = ()
     log: str = ""
 
     @property

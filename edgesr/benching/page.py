@@ -54,6 +54,7 @@ def render(sheets: Sequence[Sheet]) -> str:
         *_scores(sheets),
         *_failures(sheets),
         *_curves(results),
+        *_operators(results),
         *_devices(sheets),
         *_logs(results),
     ]
@@ -140,6 +141,33 @@ def _curves(results: Sequence[Measured]) -> list[str]:
         for result in with_curve
     ]
     return ["<h2>Back to back, over time</h2>", *parts] if parts else []
+
+
+def _operators(results: Sequence[Measured]) -> list[str]:
+    parts = [
+        f"<details><summary>{svg.escape(result.name)}</summary>{_operator_table(result)}</details>"
+        for result in results
+        if result.operators
+    ]
+    if not parts:
+        return []
+    about = "From a run of its own, for timing operators slows them. A delegate may be one of them."
+    return ["<h2>What each operator takes</h2>", _paragraph(about, "faint"), *parts]
+
+
+def _operator_table(result: Measured) -> str:
+    head = '<th class="name">operator</th><th class="name">name</th>'
+    head += "<th>%</th><th>ms</th><th>calls</th>"
+    rows = [
+        f'<tr><td class="name">{svg.escape(one.kind)}</td>'
+        f'<td class="name">{svg.escape(one.name)}</td>'
+        f"<td>{one.percent:.1f}</td><td>{one.mean_ms:.3f}</td><td>{one.calls}</td></tr>"
+        for one in sorted(result.operators, key=lambda one: -one.percent)
+    ]
+    return (
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
 
 
 def _devices(sheets: Sequence[Sheet]) -> list[str]:

@@ -18,6 +18,24 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class OperatorTime(Record):
+    """One operator of a graph, as a profiler sees it; a delegate may be one.
+
+    Attributes:
+        kind: Its type, e.g. CONV_2D.
+        name: What it writes, and its number.
+        mean_ms: One call.
+        calls: Calls in one run of the graph.
+        percent: Of the time of all operators.
+    """
+
+    kind: str
+    name: str
+    mean_ms: float
+    calls: int
+    percent: float
+
+
 class FileFacts(Record):
     """A file that was measured.
 

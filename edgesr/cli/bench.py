@@ -150,6 +150,11 @@ Examples:
     metavar="MINUTES",
     help="Then run that long back to back, for a curve over time.",
 )
+@click.option(
+    "--profile",
+    is_flag=True,
+    help="Also what each operator takes, in a run of its own. A GPU delegate is one operator.",
+)
 @click.option("--check", is_flag=True, help="Compare outputs with this host's CPU.")
 @click.option(
     "--pictures",
@@ -205,6 +210,7 @@ def command(
     warm_up: int,
     repeats: int,
     sustained: float | None,
+    profile: bool,
     check: bool,
     pictures: Path | None,
     cool_down: float,
@@ -246,7 +252,7 @@ def command(
     if protocol is not None:
         _refuse_beside_protocol()
         rules = load_protocol(protocol)
-        plan = rules[0].plan(limit_s=time_limit, sustained_s=seconds)
+        plan = rules[0].plan(limit_s=time_limit, sustained_s=seconds, profile=profile)
     else:
         plan = Plan(
             settings=bench_android.settings(
@@ -258,6 +264,7 @@ def command(
             cooldown=Cooldown(battery_celsius=max_battery, limit_s=cool_down),
             limit_s=time_limit,
             sustained_s=seconds,
+            profile=profile,
         )
     chosen = bench_android.choose_pictures(pictures) if check else None
     record = bench_android.measure(files, plan, serials, binary, chosen)

@@ -6,6 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from android_bench.cases import Plan
 from android_bench.command import Delegate, GpuBackend, Precision, Setting
@@ -18,6 +22,7 @@ from edgesr.errors import PictureError
 
 _PICTURES = 2
 _PIPE_WIDTH = 160
+_OPERATORS = 10
 
 
 def settings(
@@ -128,11 +133,6 @@ def _difference(psnr_db: float | None, max_abs: float | None) -> str:
 
 
 def _table(record: BenchRecord) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
     for device in record.devices:
         facts, health = device.facts, device.before
@@ -152,6 +152,8 @@ def _table(record: BenchRecord) -> None:
         console.print(table)
         for case in cases:
             _remarks(case)
+            if (operators := _operators(case)) is not None:
+                console.print(operators)
         _scores(record, facts.serial)
 
 
@@ -191,6 +193,29 @@ def _remarks(case: Case) -> None:
         )
     for note in case.notes:
         click.echo(f"{named}: {note}")
+
+
+def _operators(case: Case) -> Table | None:
+    """Those that take most; all of them are in the record and in the report."""
+    if case.profile is None:
+        return None
+    found = case.profile.inside or case.profile.operators
+    shown = sorted(found, key=lambda one: -one.percent)[:_OPERATORS]
+    rest = f", the first {len(shown)} of {len(found)}" if len(shown) < len(found) else ""
+    table = Table(
+        title=f"{case.file} with {case.setting}: what each operator takes{rest}",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("operator", overflow="fold")
+    table.add_column("name", overflow="fold")
+    for name in ("%", "ms", "calls"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for one in shown:
+        numbers = (f"{one.percent:.1f}", f"{one.mean_ms:.3f}", str(one.calls))
+        table.add_row(*map(Text, (one.kind, one.name, *numbers)))
+    return table
 
 
 def _scores(record: BenchRecord, serial: str) -> None:

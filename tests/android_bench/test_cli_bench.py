@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Collection
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fake_phone import AdbServer, Dialect, FakePhone, Fault, Heat, Speed
@@ -50,6 +51,26 @@ def test_a_whole_run_on_a_healthy_phone(phone: FakePhone, bench: Bench, tmp_path
     assert device.before.thermal_status == 0
     assert device.free_kib == phone.free_kib
     assert {run.affinity for run in phone.runs[1:]} == {"f0"}
+
+
+def test_a_run_asks_a_cool_phone_no_more_than_it_must(
+    phone: FakePhone, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a phone and on this host each command takes tens of milliseconds."""
+    phone.tells_flags = True
+    slept: list[float] = []
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=slept.append)
+    for module in ("adb", "cooldown"):
+        monkeypatch.setattr(f"android_bench.{module}.time", clock)
+    ran = bench("--check", "--repeats", 2)
+    assert ran.status == 0, ran.err
+    measured = sum(run.is_measurement for run in phone.runs)
+    assert measured == 6  # the check, two repeats, cold and warm start, the peak of memory
+    assert slept == []
+    # Facts, space, folder, program and its flags, file, health, picture, result, two protocol
+    # buffers, kernel cache, cleaning; then a run and the health after it.
+    assert len(phone.commands) <= 16 + 2 * measured, "\n".join(phone.commands)
+    assert len(phone.pushed) == 3
 
 
 def test_the_files_take_turns(phone: FakePhone, bench: Bench, sr_tflite: Path) -> None:

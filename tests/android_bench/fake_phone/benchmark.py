@@ -13,6 +13,7 @@ from .delegates import Delegates
 from .faults import Fault
 from .flags import DESCRIPTIONS
 from .inference import InputError, InputFile, check_inputs, outputs
+from .profile import profile
 from .results import results
 from .storage import Storage
 from .timing import Speed, count_line, measure, result_proto
@@ -186,6 +187,8 @@ class Benchmark:
         yield self._announce("num_runs", 50, "min_secs", 1)
         yield voice.info(count_line(timings.runs, percentiles=voice.has_percentiles) + "\n")
         yield from results(timings, flags, voice)
+        if flags.on("enable_op_profiling"):
+            yield from profile(timings, flags, voice, on_gpu=on_gpu)
         if target := flags.text("result_file_path"):
             yield voice.info(f"Saving benchmark result to: {self._shown(target)}")
             self._path(target).write_bytes(result_proto(model.name, timings, model_mb))

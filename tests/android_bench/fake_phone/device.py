@@ -80,6 +80,8 @@ class Heat:
         celsius: Of battery and skin, now.
         per_run_celsius: How much one run of benchmark_model adds.
         cooling_celsius_s: How much one second without a run takes away.
+        cooling_celsius_command: How much each command of the shell takes away once it has begun:
+            a phone that cools without a clock, however slow this machine is.
         ambient_celsius: It does not get cooler.
         steps_celsius: Where thermal status 1, 2, 3 ... begin.
     """
@@ -87,6 +89,7 @@ class Heat:
     celsius: float = 29.0
     per_run_celsius: float = 0.0
     cooling_celsius_s: float = 0.0
+    cooling_celsius_command: float = 0.0
     ambient_celsius: float = 29.0
     steps_celsius: tuple[float, ...] = (36.0, 39.0, 42.0, 45.0, 50.0, 55.0)
     _since: float = field(default_factory=time.monotonic)
@@ -94,9 +97,12 @@ class Heat:
     def cool(self) -> None:
         """Let the time pass that has passed."""
         now = time.monotonic()
-        lost = (now - self._since) * self.cooling_celsius_s
-        self.celsius = max(self.ambient_celsius, self.celsius - lost)
+        self.lose((now - self._since) * self.cooling_celsius_s)
         self._since = now
+
+    def lose(self, celsius: float) -> None:
+        """Get cooler."""
+        self.celsius = max(self.ambient_celsius, self.celsius - celsius)
 
     def run(self) -> None:
         """One run."""
@@ -210,6 +216,7 @@ class Device:
             folder = f"/sys/devices/system/cpu/cpu{core}/cpufreq"
             self.storage.write(f"{folder}/scaling_max_freq", f"{limit}\n")
             self.storage.write(f"{folder}/scaling_cur_freq", f"{limit}\n")
+        self.heat.lose(self.heat.cooling_celsius_command)
 
     def _say(self, name: str, text: str) -> None:
         partial = self._state / f".{name}"  # a command may read at this moment

@@ -62,6 +62,7 @@ class FakePhone:
         commands: Every shell command received, in order, as it came.
         runs: Every invocation of benchmark_model.
         pushed: The paths of all files that were pushed.
+        hangs: Set as soon as a run hangs for good, by HUNG_RUN or HUNG_ADBD.
         device: Properties, temperatures and files; may be changed at any time.
 
     Args:
@@ -104,6 +105,7 @@ class FakePhone:
         self.commands: list[str] = []
         self.runs: list[Run] = []
         self.pushed: list[str] = []
+        self.hangs = threading.Event()
         self._version, self._reboot_s = version, reboot_s
         self._carriage_returns = carriage_returns
         self.dialect, self.speed = dialect, speed or Speed()
@@ -162,8 +164,8 @@ class FakePhone:
         """The processes that run on the phone, shells and programs."""
         return marked("FAKE_PHONE", self._token)
 
-    def has_no_processes(self, timeout_s: float = 2.0) -> bool:
-        """Whether all of them have ended, after a moment for those that are about to."""
+    def has_no_processes(self, timeout_s: float = 20.0) -> bool:
+        """Whether all of them have ended, after some time for those that are about to."""
         end = time.monotonic() + timeout_s
         while self.processes_left():
             if time.monotonic() > end:
@@ -336,10 +338,12 @@ class FakePhone:
         session.flush()
         if Fault.HUNG_RUN in faults:
             yield "ignore", signal.SIGHUP
+            self.hangs.set()
             yield "wait", 0
         if Fault.HUNG_ADBD in faults:
             for connection in self._connections:
                 connection.frozen.set()
+            self.hangs.set()
             yield "wait", 0
         if Fault.DROP_MID_RUN in faults:
             self.drop()
