@@ -248,9 +248,12 @@ class _Work:
         case.invocations.append(invocation)
 
     def check(self, case: CaseRun) -> None:
-        """Pictures on the phone and on this host."""
+        """Pictures on the phone, on this host and in PyTorch."""
+        expected = self.expected[case.file]
+        if expected.torch is not None and expected.torch.network is None:
+            _note(case, f"PyTorch: not compared, because {expected.torch.missing}")
         case.fidelity, invocations = check_fidelity(
-            self.session, case.setting, case.model_path, self.expected[case.file], case.cpu_mask
+            self.session, case.setting, case.model_path, expected, case.cpu_mask
         )
         case.invocations += invocations
 

@@ -1,4 +1,4 @@
-"""Whether the phone computes what this host computes: real pictures through both.
+"""Whether the phone computes what this host and PyTorch compute: real pictures through all.
 
 That a delegate runs the whole graph does not make its output right. The stock benchmark_model
 reads an input from a file and writes the output into one, so it can be compared, on the phone and
@@ -7,8 +7,8 @@ with the delegate and precision that are measured.
 
 import math
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from android_bench.command import Load, Precision, Run, Setting, TensorFiles
 from android_bench.errors import ToolError
 from android_bench.invoke import Session, invoke
-from android_bench.record import Fidelity, Invocation
+from android_bench.record import Fidelity, Invocation, Reference
 from android_bench.workspace import WORKSPACE, put
-from edgesr.errors import PictureError
+from edgesr.errors import ModelFileError, PictureError
 from edgesr.images import read_picture
 from edgesr.runtime import ModelShape, open_model, read_model_bytes
 from edgesr.testcard import draw_test_card
@@ -28,24 +28,70 @@ from edgesr.tflite_schema import parse_model, tensor_name
 Float32Array = NDArray[np.float32]
 
 _OUTPUT = f"{WORKSPACE}/output.bin"
-# The gates of edgesr's conversions against PyTorch, for the same arithmetic on a GPU.
-_LEAST_PSNR_DB = 55.0
-_MOST_ABS = 1e-4
+#: Takes RGB 1 x height x width x 3 in [0, 1], and gives the same, scale times as large.
+Network = Callable[[Float32Array], Float32Array]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """How near an output must be; NaN and infinity never are.
+
+    Attributes:
+        psnr_db: Least PSNR, peak 1.0.
+        max_abs: Largest absolute difference.
+    """
+
+    psnr_db: float | None = None
+    max_abs: float | None = None
+
+    def __str__(self) -> str:
+        bounds: list[str] = []
+        if self.psnr_db is not None:
+            bounds.append(f"PSNR >= {self.psnr_db:g} dB")
+        if self.max_abs is not None:
+            bounds.append(f"max abs <= {self.max_abs:g}")
+        return ", ".join(bounds)
+
+    def passes(self, psnr_db: float | None, max_abs: float) -> bool:
+        """Whether an output is that near; a PSNR of None is that of equal outputs."""
+        far = psnr_db is not None and self.psnr_db is not None and psnr_db < self.psnr_db
+        return not far and (self.max_abs is None or max_abs <= self.max_abs)
+
+
+#: Arithmetic on the phone -> how near to the same file in FP32 on this host's CPU.
+CPU_GATES = {Precision.FP16: Gate(psnr_db=55.0), Precision.FP32: Gate(max_abs=1e-4)}
+
+
+@dataclass(frozen=True)
+class TorchReference:
+    """The PyTorch network that a file was made from.
+
+    Attributes:
+        network: It, as a function; None where there is none.
+        missing: Why there is none.
+        gates: Arithmetic on the phone -> how near to the network.
+    """
+
+    network: Network | None = None
+    missing: str = ""
+    gates: Mapping[Precision, Gate] = field(default_factory=dict[Precision, Gate])
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """A picture and what this host's CPU makes of it.
+    """A picture and what is made of it here.
 
     Attributes:
         name: For reports.
         lr_nhwc: RGB, 1 x height x width x 3, float32 in [0, 1].
-        hr_nhwc: The file's output in FP32 arithmetic.
+        hr_nhwc: The file's output on this host's CPU in FP32 arithmetic.
+        torch_nhwc: PyTorch's output; None where it is not compared with.
     """
 
     name: str
     lr_nhwc: Float32Array
     hr_nhwc: Float32Array
+    torch_nhwc: Float32Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,22 +102,25 @@ class Expected:
         input_name: Name of its input tensor.
         shape: Its sizes.
         samples: Pictures with their results.
+        torch: The network that it was made from; None where nobody asked for it.
     """
 
     input_name: str
     shape: ModelShape
     samples: tuple[Sample, ...]
+    torch: TorchReference | None = None
 
 
-def expect(path: Path, pictures: Sequence[Path]) -> Expected:
-    """Run a file on this host's CPU.
+def expect(path: Path, pictures: Sequence[Path], torch: TorchReference | None = None) -> Expected:
+    """Run a file on this host's CPU, and the network that it was made from.
 
     Args:
         path: A super-resolution `.tflite`.
         pictures: Pictures, of which the middle is used; none for the drawn test card.
+        torch: The network; None to compare with the CPU alone.
 
     Raises:
-        ModelFileError: The file is none that edgesr runs.
+        ModelFileError: The file is none that edgesr runs, or not made from the network.
         PictureError: A picture cannot be read, or is smaller than the file's input.
     """
     runner = open_model(path)
@@ -84,8 +133,14 @@ def expect(path: Path, pictures: Sequence[Path]) -> Expected:
     samples: list[Sample] = []
     for called, hwc_u8 in inputs:
         lr_nhwc = (hwc_u8.astype(np.float32) / np.float32(255))[np.newaxis]
-        samples.append(Sample(called, lr_nhwc, runner.run(lr_nhwc).copy()))
-    return Expected(name, shape, tuple(samples))
+        wanted = None if torch is None or torch.network is None else torch.network(lr_nhwc)
+        if wanted is not None and wanted.shape != shape.hr_nhwc:
+            raise ModelFileError(
+                f"{path} makes {list(shape.hr_nhwc)} of a picture, its PyTorch network "
+                f"{list(wanted.shape)}: not the same network"
+            )
+        samples.append(Sample(called, lr_nhwc, runner.run(lr_nhwc).copy(), wanted))
+    return Expected(name, shape, tuple(samples), torch)
 
 
 def check_fidelity(
@@ -112,26 +167,40 @@ def check_fidelity(
             # Removed there: the next run shall not be judged by it.
             session.phone.take(_OUTPUT, got, sample.hr_nhwc.nbytes)
             hr_nhwc = _read_output(got, expected.shape, invocations[-1].log)
-            results.append(compare(sample, hr_nhwc, setting.precision))
+            results += compare_all(sample, hr_nhwc, setting.precision, expected.torch)
     return results, invocations
 
 
-def compare(sample: Sample, got: Float32Array, precision: Precision) -> Fidelity:
-    """How far an output is from this host's, and whether that is near enough."""
+def compare_all(
+    sample: Sample, got: Float32Array, precision: Precision, torch: TorchReference | None
+) -> list[Fidelity]:
+    """How far an output is from this host's and, where there is one, from the network's."""
+    results = [compare(sample.name, got, sample.hr_nhwc, CPU_GATES[precision], "host CPU")]
+    if torch is not None and sample.torch_nhwc is not None:
+        gate = torch.gates[precision]
+        results.append(compare(sample.name, got, sample.torch_nhwc, gate, "PyTorch"))
+    return results
+
+
+def compare(
+    picture: str, got: Float32Array, wanted: Float32Array, gate: Gate, reference: Reference
+) -> Fidelity:
+    """How far two outputs are apart, and whether they are near enough."""
     finite = bool(np.isfinite(got).all())
-    half = precision is Precision.FP16
-    gate = f"PSNR >= {_LEAST_PSNR_DB:g} dB" if half else f"max abs <= {_MOST_ABS:g}"
-    if not finite:
-        return Fidelity(
-            picture=sample.name, psnr_db=None, max_abs=None, finite=False, gate=gate, passed=False
-        )
-    difference = np.abs(got - sample.hr_nhwc)
-    largest = float(difference.max())
-    mse = float(np.mean(np.square(difference), dtype=np.float64))
-    psnr_db = None if mse == 0.0 else -10 * math.log10(mse)
-    near = psnr_db is None or psnr_db >= _LEAST_PSNR_DB if half else largest <= _MOST_ABS
+    psnr_db = largest = None
+    if finite:
+        difference = np.abs(got - wanted)
+        largest = float(difference.max())
+        mse = float(np.mean(np.square(difference), dtype=np.float64))
+        psnr_db = None if mse == 0.0 else -10 * math.log10(mse)
     return Fidelity(
-        picture=sample.name, psnr_db=psnr_db, max_abs=largest, finite=True, gate=gate, passed=near
+        picture=picture,
+        reference=reference,
+        psnr_db=psnr_db,
+        max_abs=largest,
+        finite=finite,
+        gate=str(gate),
+        passed=largest is not None and gate.passes(psnr_db, largest),
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from android_bench.adb import Phone, choose_phones, find_adb
 from android_bench.binary import Binary, check_abi, fetch_binary, read_binary
 from android_bench.cases import CaseRun, Plan, measure_cases
-from android_bench.check import Expected, expect
+from android_bench.check import Expected, TorchReference, expect
 from android_bench.device import read_facts
 from android_bench.device_record import DeviceRecord, ToolFacts
 from android_bench.errors import StoppedError
@@ -64,6 +64,7 @@ def run_benchmark(
     serials: Sequence[str] = (),
     binary: Path | None = None,
     pictures: Sequence[Path] | None = None,
+    torch: Mapping[Path, TorchReference] | None = None,
     progress: ProgressCallback = silent,
 ) -> BenchRecord:
     """Measure files on phones.
@@ -74,6 +75,7 @@ def run_benchmark(
         serials: Which phones; by default `ANDROID_SERIAL`, else the only one there is.
         binary: The benchmark_model to push; by default TensorFlow's, fetched once.
         pictures: To compare outputs on, none of them for the test card; None to compare nothing.
+        torch: File -> the network that it was made from, to compare outputs with too.
         progress: Told by every phone's thread how far it is.
 
     Returns:
@@ -96,7 +98,10 @@ def run_benchmark(
     phones = [Phone(adb, listed.serial) for listed in choose_phones(adb.devices(), wanted)]
     expected: dict[str, Expected] = {}
     if pictures is not None:
-        expected = {name: expect(path, pictures) for name, path in named.items()}
+        networks = torch or {}
+        expected = {
+            name: expect(path, pictures, networks.get(path)) for name, path in named.items()
+        }
     lock = threading.Lock()
 
     def binary_for(abi: str) -> Binary:

@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 
 from android_bench.device_record import DeviceRecord
-from android_bench.record import BenchRecord, Case
+from android_bench.record import BenchRecord, Case, Reference
 from android_bench.summary import latency_ms
 from edgesr.benching.measured import Measured, Moment, milliseconds
+
+#: In words.
+REFERENCES: dict[Reference, str] = {"host CPU": "this host's CPU", "PyTorch": "PyTorch"}
 
 
 def of_phones(record: BenchRecord) -> Iterator[Measured]:
@@ -90,7 +93,8 @@ def _fidelity(case: Case) -> Iterator[str]:
         said = "NaN or infinity" if check.max_abs is None else f"max abs {check.max_abs:.2g}"
         psnr = "" if check.psnr_db is None else f", PSNR {check.psnr_db:.1f} dB"
         verdict = "passed" if check.passed else "FAILED"
-        yield f"{check.picture}: {said}{psnr} from the host's CPU, {check.gate}: {verdict}"
+        whose = REFERENCES[check.reference]
+        yield f"{check.picture}: {said}{psnr} from {whose}, {check.gate}: {verdict}"
 
 
 def _log(case: Case) -> str:

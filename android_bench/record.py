@@ -113,11 +113,16 @@ class CurvePoint(Record):
     max_khz: tuple[int | None, ...]
 
 
+#: The same file in FP32 on this host's CPU, or the PyTorch network that it was made from.
+Reference = Literal["host CPU", "PyTorch"]
+
+
 class Fidelity(Record):
-    """One picture on the phone against the same file on this host's CPU.
+    """One picture on the phone against a reference.
 
     Attributes:
         picture: Its name.
+        reference: What the phone's output is compared with.
         psnr_db: Peak 1.0; None where the outputs are equal.
         max_abs: Largest absolute difference; None where an output is not finite.
         finite: Whether every output is a finite number.
@@ -126,6 +131,7 @@ class Fidelity(Record):
     """
 
     picture: str
+    reference: Reference = "host CPU"
     psnr_db: float | None
     max_abs: float | None
     finite: bool

@@ -155,7 +155,20 @@ Examples:
     is_flag=True,
     help="Also what each operator takes, in a run of its own. A GPU delegate is one operator.",
 )
-@click.option("--check", is_flag=True, help="Compare outputs with this host's CPU.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Compare outputs with this host's CPU and, where its weights are at hand, with the "
+    "PyTorch network that the file was made from.",
+)
+@click.option("--check-torch", is_flag=True, help="The same; to lack that network is an error.")
+@click.option(
+    "--checkpoint",
+    "checkpoints",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Weights of your own for --check; a file takes those that it names. May be repeated.",
+)
 @click.option(
     "--pictures",
     type=click.Path(path_type=Path),
@@ -212,6 +225,8 @@ def command(
     sustained: float | None,
     profile: bool,
     check: bool,
+    check_torch: bool,
+    checkpoints: tuple[Path, ...],
     pictures: Path | None,
     cool_down: float,
     max_battery: float,
@@ -234,18 +249,25 @@ def command(
     from edgesr.files import check_writable
 
     _refuse_others_options(where)
-    if pictures is not None and not check:
-        raise click.UsageError("got --pictures without --check; add it")
+    check = check or check_torch
+    for name, given in {"--pictures": pictures, "--checkpoint": checkpoints}.items():
+        if given and not check:
+            raise click.UsageError(f"got {name} without --check; add it")
     if output is not None:
         check_writable(output, overwrite=force)
     if where == "host":
-        _on_host(files, backends, threads, runs, warm_up, budget, as_json, output, force)
+        from edgesr.benching.host import HostPlan
+        from edgesr.cli import bench_host
+
+        host_plan = HostPlan(bench_host.settings(backends, threads), runs, warm_up, budget)
+        bench_host.measure_and_show(files, host_plan, as_json=as_json, output=output, force=force)
         return
     from android_bench.cases import Plan
     from android_bench.command import Load
     from android_bench.cooldown import Cooldown
     from android_bench.protocol import load_protocol, scored
     from edgesr.cli import bench_android
+    from edgesr.cli.bench_torch import find_networks
 
     seconds = None if sustained is None else 60 * sustained
     rules = None
@@ -267,7 +289,8 @@ def command(
             profile=profile,
         )
     chosen = bench_android.choose_pictures(pictures) if check else None
-    record = bench_android.measure(files, plan, serials, binary, chosen)
+    torch = find_networks(files, checkpoints, required=check_torch) if check else {}
+    record = bench_android.measure(files, plan, serials, binary, chosen, torch)
     if rules is not None:
         record = scored(record, *rules)
     bench_android.show(record, as_json=as_json, output=output, force=force)
@@ -296,32 +319,3 @@ def _refuse_beside_protocol() -> None:
                 f"got {parameter.opts[0]} beside --protocol, which fixes it; write a protocol of "
                 "your own"
             )
-
-
-def _on_host(
-    files: tuple[Path, ...],
-    backends: tuple[str, ...],
-    threads: tuple[int, ...] | None,
-    runs: int,
-    warm_up: int,
-    budget: float | None,
-    as_json: bool,
-    output: Path | None,
-    force: bool,
-) -> None:
-    """The whole command with --on host."""
-    from edgesr.benching.host import HostPlan, run_host_benchmark
-    from edgesr.cli import bench_host
-    from edgesr.cli.bench_records import give_out
-    from edgesr.cli.progress_bar import progress_bar
-
-    plan = HostPlan(bench_host.settings(backends, threads), runs, warm_up, budget)
-    with progress_bar() as progress:
-        record = run_host_benchmark(files, plan, progress=progress)
-    give_out(
-        record,
-        as_json=as_json,
-        output=output,
-        force=force,
-        table=lambda: bench_host.show(record),
-    )

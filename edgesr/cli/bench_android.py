@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -12,9 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from android_bench.cases import Plan
+from android_bench.check import TorchReference
 from android_bench.command import Delegate, GpuBackend, Precision, Setting
 from android_bench.errors import BenchError, SettingError
 from android_bench.harness import run_benchmark
+from android_bench.measured import REFERENCES
 from android_bench.record import BenchRecord, Case
 from edgesr.cli.bench_records import give_out
 from edgesr.cli.progress_bar import progress_bar
@@ -77,6 +79,7 @@ def measure(
     serials: Sequence[str],
     binary: Path | None,
     pictures: Sequence[Path] | None,
+    torch: Mapping[Path, TorchReference],
 ) -> BenchRecord:
     """Measure with a progress bar."""
     lock = threading.Lock()
@@ -87,7 +90,13 @@ def measure(
                 report(stage, done, total)
 
         return run_benchmark(
-            files, plan, serials=serials, binary=binary, pictures=pictures, progress=progress
+            files,
+            plan,
+            serials=serials,
+            binary=binary,
+            pictures=pictures,
+            torch=torch,
+            progress=progress,
         )
 
 
@@ -107,8 +116,9 @@ def show(record: BenchRecord, *, as_json: bool, output: Path | None, force: bool
         )
     problems = [_failure(record, index) for index in range(len(record.failures))]
     problems += [
-        f"{case.file} with {case.setting} on {case.device}: {check.picture} differs from this "
-        f"host's CPU: {_difference(check.psnr_db, check.max_abs)}, allowed {check.gate}"
+        f"{case.file} with {case.setting} on {case.device}: {check.picture} differs from "
+        f"{REFERENCES[check.reference]}: {_difference(check.psnr_db, check.max_abs)}, allowed "
+        f"{check.gate}"
         for case in record.cases
         for check in case.fidelity
         if not check.passed
@@ -182,8 +192,8 @@ def _remarks(case: Case) -> None:
     for check in case.fidelity:
         verdict = "passed" if check.passed else "FAILED"
         click.echo(
-            f"{named}: {check.picture}: {_difference(check.psnr_db, check.max_abs)} from this "
-            f"host's CPU, {check.gate}: {verdict}"
+            f"{named}: {check.picture}: {_difference(check.psnr_db, check.max_abs)} from "
+            f"{REFERENCES[check.reference]}, {check.gate}: {verdict}"
         )
     if case.sustained:
         start, end = case.sustained[0], case.sustained[-1]

@@ -2,10 +2,14 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
+from edgesr.benching.host import HostPlan, run_host_benchmark
 from edgesr.benching.record import NO_OPERATOR_TIMES, HostCase, HostRecord, HostSetting
+from edgesr.cli.bench_records import give_out
+from edgesr.cli.progress_bar import progress_bar
 from edgesr.runtime import Backend, available_threads
 
 _PIPE_WIDTH = 160
@@ -30,6 +34,19 @@ def settings(backends: Sequence[str], threads: Sequence[int] | None) -> tuple[Ho
         for backend in chosen
         for count in ((None,) if backend.is_gpu else counts)
     )
+
+
+def measure_and_show(
+    files: Sequence[Path], plan: HostPlan, *, as_json: bool, output: Path | None, force: bool
+) -> None:
+    """The whole command with --on host.
+
+    Raises:
+        EdgeSRError: A file cannot be measured, or the record not be written.
+    """
+    with progress_bar() as progress:
+        record = run_host_benchmark(files, plan, progress=progress)
+    give_out(record, as_json=as_json, output=output, force=force, table=lambda: show(record))
 
 
 def show(record: HostRecord) -> None:

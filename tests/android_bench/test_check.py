@@ -9,12 +9,19 @@ from PIL import Image
 from android_bench import invoke as invoke_module
 from android_bench.adb import Phone, find_adb
 from android_bench.binary import read_binary
-from android_bench.check import Expected, Sample, check_fidelity, compare, expect
+from android_bench.check import (
+    Expected,
+    Sample,
+    check_fidelity,
+    compare_all,
+    expect,
+)
 from android_bench.command import Delegate, Precision, Setting
 from android_bench.cooldown import Cooldown
 from android_bench.device import read_health
 from android_bench.errors import ToolError
 from android_bench.invoke import PROGRAM, Session, ask_tool
+from android_bench.record import Fidelity
 from android_bench.workspace import put, workspace
 from edgesr.errors import PictureError
 
@@ -24,6 +31,11 @@ WANTED = np.full((1, 4, 4, 3), 0.5, np.float32)
 
 def sample(hr_nhwc: np.ndarray = WANTED) -> Sample:
     return Sample("p", np.zeros((1, 2, 2, 3), np.float32), hr_nhwc)
+
+
+def against_the_cpu(got: np.ndarray, precision: str) -> Fidelity:
+    (found,) = compare_all(sample(), got, Precision(precision), None)
+    return found
 
 
 def shifted(by: float) -> np.ndarray:
@@ -46,14 +58,14 @@ def shifted(by: float) -> np.ndarray:
     ],
 )
 def test_how_near_an_output_must_be(got: np.ndarray, precision: str, passed: bool) -> None:
-    assert compare(sample(), got, Precision(precision)).passed is passed
+    assert against_the_cpu(got, precision).passed is passed
 
 
 def test_the_comparison_says_how_far_the_outputs_are_apart() -> None:
-    found = compare(sample(), shifted(0.01), Precision.FP16)
+    found = against_the_cpu(shifted(0.01), "fp16")
     assert found.max_abs == pytest.approx(0.01, rel=1e-5)
     assert found.psnr_db == pytest.approx(10 * np.log10(48 / 0.01**2), rel=1e-5)
-    assert compare(sample(), WANTED, Precision.FP16).psnr_db is None
+    assert against_the_cpu(WANTED, "fp16").psnr_db is None
 
 
 def test_pictures_are_cropped_from_their_middle(tmp_path: Path, sr_tflite: Path) -> None:
