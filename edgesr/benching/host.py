@@ -148,7 +148,7 @@ def _measure(
         progress(f"{setting}, start of each file", index, len(named))
         device = devices[index]
         gpu = GpuFacts(**asdict(device)) if device is not None else None
-        start = _start(path, setting)
+        start = _start(path, setting, _memory_runs(taken_ms[:, index], plan.budget_s))
         cases.append(
             HostCase(
                 file=name,
@@ -202,8 +202,14 @@ def _noted(case: HostCase, load: float | None) -> HostCase:
     return case.model_copy(update={"notes": (*case.notes, busy)})
 
 
-def _start(path: Path, setting: HostSetting) -> _Start:
-    words = [str(path), setting.backend.value, str(setting.threads or 0), str(_MEMORY_RUNS)]
+def _memory_runs(taken_ms: Float64Array, budget_s: float | None) -> int:
+    """Runs after the first, to see whether memory grows; none where they outlast the budget."""
+    seconds = _MEMORY_RUNS * float(np.median(taken_ms)) / 1000
+    return 0 if budget_s is not None and seconds > budget_s else _MEMORY_RUNS
+
+
+def _start(path: Path, setting: HostSetting, runs: int) -> _Start:
+    words = [str(path), setting.backend.value, str(setting.threads or 0), str(runs)]
     argv = [sys.executable, "-m", "edgesr.benching._start_child", *words]
     ended = child.run_to_end(argv, _START_LIMIT_S)
     if ended.status != 0:
