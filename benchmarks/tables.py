@@ -28,6 +28,7 @@ from reproduction import BICUBIC, BICUBIC_075, PLAIN_TAIL, PUBLISHED_QUALITY, Wa
 from tables_record import Cell, Record, checkpoints
 
 from converters.pipeline import convert
+from converters.probes import default_pictures
 from converters.spec import ConversionSpec, Precision
 from edgesr.checkpoints import LoadedCheckpoint, load
 from edgesr.download import published_checkpoint
@@ -161,15 +162,16 @@ def _cost(spec: ArchSpec, weights: PublishedWeights) -> dict[str, Any]:
 
 
 def _converted(loaded: LoadedCheckpoint, folder: Path) -> Path:
-    """The FP16 file of a checkpoint, calibrated on drawn inputs; made once for the same code."""
+    """The FP16 file of a checkpoint, as `edgesr convert` makes it; once for the same code."""
     tools = [version(name) for name in ("torch", "onnx", "onnx2tf", "tensorflow")]
-    digest = digest_of(loaded.sha256, code(*_CONVERTER), *_SIZE, *tools)
+    pictures = default_pictures()
+    digest = digest_of(loaded.sha256, code(*_CONVERTER), *_SIZE, pictures is None, *tools)
     file = folder / f"{Path(loaded.filename).stem}_{digest[:16]}.tflite"
     if not file.with_suffix(".json").is_file():
         click.echo(f"{loaded.filename}: converting", err=True)
         folder.mkdir(parents=True, exist_ok=True)
         spec = ConversionSpec(*_SIZE)
-        convert(loaded, spec, {Precision.FP16: file}, overwrite=True)
+        convert(loaded, spec, {Precision.FP16: file}, pictures=pictures, overwrite=True)
     return file
 
 
@@ -267,15 +269,15 @@ def command(
         chosen = [pair for pair in checkpoints() if not only or pair[0].name in only]
         for pair in chosen:
             record.add_cost(_cost(*pair))
-        # The quick sets first, and FP16 arithmetic last: what is broken off holds the most.
-        for ways in ((Way.PYTORCH, Way.FILE), (Way.FILE_FP16,)):
-            for set_name, pair, way in itertools.product(SETS, chosen, ways):
-                _checkpoint(record, setup, pair, way, set_name)
         for spec, _ in chosen:
             if spec.name == "imdn-plus":
                 _plain_tail(record, setup, spec)
         if not only:
             _bicubic(record, setup)
+        # The quick sets first, and FP16 arithmetic last: what is broken off holds the most.
+        for ways in ((Way.PYTORCH, Way.FILE), (Way.FILE_FP16,)):
+            for set_name, way, pair in itertools.product(SETS, ways, chosen):
+                _checkpoint(record, setup, pair, way, set_name)
     with atomic_outputs([document], overwrite=True) as (path,):
         path.write_text(reproduction.render(record.content))
     click.echo(document)
