@@ -22,6 +22,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "inspect": ("edgesr.cli.inspect", "Show what is in a .tflite and whether a GPU takes it."),
     "metrics": ("edgesr.cli.metrics", "Measure how alike pictures are, as papers do."),
     "models": ("edgesr.cli.models", "List the networks that can be converted."),
+    "report": ("edgesr.cli.report_page", "Write a page on what networks cost, fit and do."),
     "train": ("edgesr.cli.train", "Train a network by a recipe."),
     "upscale": ("edgesr.cli.upscale", "Upscale pictures with a .tflite."),
     "verify": ("edgesr.cli.verify", "Prove a .tflite equal to its PyTorch checkpoint."),

@@ -1,0 +1,1 @@
+"""The figures that explain a network: what it costs, what fits, what its blocks do to a picture."""
