@@ -194,7 +194,7 @@ class TestVerify:
 
     def test_another_scale_is_named(self, tmp_path: Path) -> None:
         file = _nearest_x2(tmp_path / "a.tflite")
-        with pytest.raises(ParityError, match="another scale or network"):
+        with pytest.raises(ParityError, match="it is another one, or of another scale"):
             verify({file: "fp32"}, lambda lr: lr.repeat(3, 1).repeat(3, 2), [_probe()])
 
 
