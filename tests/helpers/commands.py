@@ -76,6 +76,15 @@ def run_alone(*words: object, env: Mapping[str, str] | None = None, cwd: Path | 
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
+def processor_s() -> float:
+    """Seconds of processor time that ended child processes of this one have taken so far.
+
+    Limits count these, not the clock's: the machine may be busy with other work.
+    """
+    times = os.times()
+    return times.children_user + times.children_system
+
+
 @contextmanager
 def no_network(**more: object) -> Generator[dict[str, str]]:
     """An environment in which every download fails at once, without EDGESR_SHARED."""
