@@ -12,6 +12,7 @@ from fake_phone import AdbServer, FakePhone, Fault, Heat, Speed
 
 from edgesr.benching.measured import Measured, Moment
 from edgesr.benching.page import Sheet, render
+from edgesr.benching.record import OperatorTime
 from helpers.benching import Bench, is_clean
 from helpers.commands import run_here
 
@@ -38,6 +39,10 @@ def measured(**changes: object) -> Measured:
         "latency_ms": 20.0,
         "facts": {"p95": "22.00", "runs": "150 in 3"},
         "curve": tuple(Moment(2.0 * i, 20.0 + i, 30.0 + i / 10) for i in range(20)),
+        "operators": (
+            OperatorTime(kind="CONV_2D", name="y" * 200, mean_ms=9.5, calls=1, percent=80.0),
+            OperatorTime(kind="ADD", name="z", mean_ms=0.5, calls=2, percent=20.0),
+        ),
         "log": "x" * 400,
     }
     return Measured(**(values | changes))  # type: ignore[arg-type]
@@ -97,7 +102,9 @@ def test_a_failure_is_on_the_page_with_what_the_tool_said(
 
 
 def test_nothing_that_a_record_says_becomes_markup() -> None:
-    hostile = measured(file=HOSTILE, device=HOSTILE, setting=HOSTILE, log=HOSTILE, notes=(HOSTILE,))
+    operator = OperatorTime(kind=HOSTILE, name=HOSTILE, mean_ms=1.0, calls=1, percent=100.0)
+    told = {"file": HOSTILE, "device": HOSTILE, "setting": HOSTILE, "log": HOSTILE}
+    hostile = measured(**told, notes=(HOSTILE,), operators=(operator,))
     sheet = Sheet(
         HOSTILE,
         {HOSTILE: HOSTILE},
