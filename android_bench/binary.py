@@ -1,15 +1,12 @@
 """The benchmark_model that is pushed: a program for that phone's processor, known by its sha256."""
 
-import hashlib
 import json
 import struct
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
 from android_bench.errors import BinaryError
-from edgesr.download import cache_folder, file_sha256
+from edgesr.download import cache_folder, file_sha256, receive
 from edgesr.files import atomic_outputs
 from edgesr.progress import ProgressCallback, silent
 
@@ -29,9 +26,6 @@ _MACHINE_AT = 18
 _HEAD_BYTES = 8192
 # A program for desktop Linux names its loader; Android's is /system/bin/linker64.
 _LINUX_LOADERS = (b"/lib/ld-", b"/lib64/ld-")
-_MOST_BYTES = 2**28
-_CHUNK_BYTES = 2**16
-_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -115,8 +109,9 @@ def fetch_binary(
         progress: Called with the bytes got and the bytes in all (0: unknown).
 
     Raises:
-        BinaryError: There is none for that processor, it cannot be fetched, is no program for it,
-            or has changed since.
+        BinaryError: There is none for that processor, what was fetched is no program for it, or
+            has changed since.
+        DownloadError: It cannot be fetched.
         OutputError: The cache cannot be written.
     """
     name = _NAMES.get(abi)
@@ -141,31 +136,7 @@ def fetch_binary(
 
 
 def _fetch(url: str, path: Path, note: Path, progress: ProgressCallback) -> None:
-    advice = "check the connection, or pass a benchmark_model with --binary"
     with atomic_outputs([path, note], overwrite=True) as (part, part_note):
-        try:
-            digest = _receive(url, part, progress)
-        except urllib.error.HTTPError as error:
-            reason = f"HTTP {error.code} {error.reason}"
-            raise BinaryError(f"cannot download {url}: {reason}; {advice}") from error
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-            reason = getattr(error, "reason", error)
-            raise BinaryError(f"cannot download {url}: {reason}; {advice}") from error
-        read_binary(part, url)  # an error page is no program
-        part_note.write_text(json.dumps({"url": url, "sha256": digest}))
-
-
-def _receive(url: str, part: Path, progress: ProgressCallback) -> str:
-    digest, done = hashlib.sha256(), 0
-    with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response, part.open("wb") as out:
-        total = int(response.headers.get("Content-Length") or 0)
-        while chunk := response.read(_CHUNK_BYTES):
-            done += len(chunk)
-            if done > _MOST_BYTES:
-                raise BinaryError(f"{url} is larger than {_MOST_BYTES} bytes; pass --binary")
-            digest.update(chunk)
-            out.write(chunk)
-            progress("downloading benchmark_model", done, total)
-    if done < total:
-        raise BinaryError(f"{url}: the connection broke off after {done} of {total} bytes")
-    return digest.hexdigest()
+        receive(url, part, path.name, progress, option="--binary FILE")
+        binary = read_binary(part, url)  # an error page is no program
+        part_note.write_text(json.dumps({"url": url, "sha256": binary.sha256}))

@@ -27,6 +27,7 @@ _CHUNK_BYTES = 2**16
 _MAX_BYTES = 2**30  # a server that never stops sending shall not fill the disk
 _ATTEMPTS = 5
 _TIMEOUT_S = 30.0
+_ADVICE = "check the connection and try again, or get the file by hand and pass "
 
 
 def cache_folder() -> Path:
@@ -99,6 +100,24 @@ def fetch(
     return target
 
 
+def receive(
+    url: str, path: Path, filename: str, progress: ProgressCallback = silent, *, option: str
+) -> None:
+    """Fetch a file whose digest nobody has published.
+
+    Args:
+        url: Address.
+        path: Where to; a file there is continued, where the server can.
+        filename: What it is called to the user.
+        progress: Called with the bytes got and the bytes in all (0: unknown).
+        option: How the user passes a file got by hand.
+
+    Raises:
+        DownloadError: The address cannot be reached or has no such file, or the connection broke.
+    """
+    _Transfer(url, "", filename, path, progress, _TIMEOUT_S, option).receive()
+
+
 def file_sha256(path: Path) -> str:
     """Digest of a file in hexadecimal; empty if there is no file that can be read."""
     try:
@@ -147,15 +166,16 @@ class _Transfer:
     part: Path
     progress: ProgressCallback
     timeout_s: float
+    option: str = "--checkpoint FILE"
 
     def complete(self) -> None:
         """Fill the `.part` until its digest is right."""
         continued = self._size() > 0
-        self._receive_all()
+        self.receive()
         if continued and file_sha256(self.part) != self.sha256:
             # What an earlier run left may be at fault: once more from the first byte.
             self.part.unlink()
-            self._receive_all()
+            self.receive()
         if (got := file_sha256(self.part)) != self.sha256:
             self.part.unlink()
             raise self._error(f"got sha256 {got}, the published file has {self.sha256}")
@@ -163,7 +183,7 @@ class _Transfer:
     def _size(self) -> int:
         return self.part.stat().st_size if self.part.exists() else 0
 
-    def _receive_all(self) -> None:
+    def receive(self) -> None:
         """Receive to the end; a connection that broke after some bytes is taken up again."""
         for attempt in range(1, _ATTEMPTS + 1):
             before = self._size()
@@ -221,8 +241,7 @@ class _Transfer:
 
     def _error(self, reason: str) -> DownloadError:
         return DownloadError(
-            f"cannot download {self.filename} from {self.url}: {reason}; check the connection and "
-            "try again, or get the file by hand and pass --checkpoint FILE"
+            f"cannot download {self.filename} from {self.url}: {reason}; {_ADVICE}{self.option}"
         )
 
 

@@ -18,6 +18,7 @@ from android_bench.record import Invocation, Purpose
 from android_bench.summary import summarise
 from android_bench.tool_errors import explain_failure
 from edgesr.download import file_sha256
+from edgesr.errors import DownloadError
 
 NAME = "android_aarch64_benchmark_model"
 
@@ -179,12 +180,12 @@ def test_a_cached_program_that_has_changed_is_refused(
 def test_what_cannot_be_fetched_leaves_nothing(published: tuple[str, Path], tmp_path: Path) -> None:
     base, folder = published
     cache = tmp_path / "cache"
-    with pytest.raises(BinaryError, match=r"HTTP 404 .* or pass a benchmark_model with --binary"):
+    with pytest.raises(DownloadError, match=r"HTTP 404 .* and pass --binary FILE"):
         fetch_binary("arm64-v8a", base=base, cache_dir=cache)
     (folder / NAME).write_text("<html>Sign in to the hotel's network</html>")
     with pytest.raises(BinaryError, match="no Android program"):
         fetch_binary("arm64-v8a", base=base, cache_dir=cache)
-    with pytest.raises(BinaryError, match="cannot download"):
+    with pytest.raises(DownloadError, match="cannot download.*--binary FILE"):
         fetch_binary("arm64-v8a", base="http://127.0.0.1:1", cache_dir=cache)
     with pytest.raises(BinaryError, match="no benchmark_model is published for x86"):
         fetch_binary("x86", base=base, cache_dir=cache)
