@@ -185,7 +185,7 @@ def test_what_cannot_be_fetched_leaves_nothing(published: tuple[str, Path], tmp_
     (folder / NAME).write_text("<html>Sign in to the hotel's network</html>")
     with pytest.raises(BinaryError, match="no Android program"):
         fetch_binary("arm64-v8a", base=base, cache_dir=cache)
-    with pytest.raises(DownloadError, match="cannot download.*--binary FILE"):
+    with pytest.raises(DownloadError, match=r"cannot download.*--binary FILE"):
         fetch_binary("arm64-v8a", base="http://127.0.0.1:1", cache_dir=cache)
     with pytest.raises(BinaryError, match="no benchmark_model is published for x86"):
         fetch_binary("x86", base=base, cache_dir=cache)
