@@ -104,7 +104,7 @@ def _load(name: str, progress: "ProgressCallback") -> "LoadedCheckpoint":
     named = any(model in (spec.name, *spec.aliases) for spec in all_specs())
     if path.is_file() or (not named and (path.suffix or len(path.parts) > 1)):
         return load_checkpoint(None, path, None, progress)
-    if colon and not scale.isdecimal():
+    if colon and not (scale.isdecimal() and len(scale) <= 3):
         raise SizeError(f"got {name}, allowed NAME:SCALE, e.g. {model}:4")
     return load_checkpoint(model, None, None, progress, int(scale) if scale else None)
 

@@ -140,6 +140,7 @@ def test_what_does_not_fit_is_said(report: Report, small_tflite: Path, page: Pat
         pytest.param(["x.onnx"], ["x.onnx", "edgesr convert --onnx"], id="onnx"),
         pytest.param(["imdn"], ["allowed 2, 3, 4"], id="several-scales"),
         pytest.param(["imdn:five"], ["imdn:five", "NAME:SCALE"], id="no-scale"),
+        pytest.param(["imdn:" + "9" * 200], ["NAME:SCALE"], id="endless-scale"),
         pytest.param(["rtc", "--data", "nowhere"], ["nowhere", "not a folder"], id="no-data"),
         pytest.param(["rtc", "--picture", "no.png"], ["no.png"], id="no-picture"),
     ],
@@ -156,6 +157,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     [
         pytest.param(["--sections", "scatter,nope"], ["'nope'", "features"], id="section"),
         pytest.param(["--sizes", "128,x"], ["'x'", "4096"], id="size"),
+        pytest.param(["--sizes", "9" * 5000], ["allowed 8 to 4096"], id="endless-size"),
         pytest.param(["--sizes", "4097"], ["'4097'"], id="large-size"),
         pytest.param(["rtc", "rtc"], ["named twice"], id="twice"),
         pytest.param(
