@@ -183,7 +183,13 @@ def _unmeasured(outcome: Outcome) -> str:
 def _frequency(findings: Findings) -> list[str]:
     if findings.frequency is None:
         return []
-    parts = ["<h2>Attention and frequencies</h2>", *_picture(findings.picture)]
+    said = (
+        "Spectra are of the mean over channels of what a block reads and makes, without its mean "
+        "and fading out at the edges; the zero frequency is in the middle, Nyquist's at the edges, "
+        f"colours span {_SPECTRUM_SPAN_DB:g} dB."
+    )
+    title = "<h2>Attention and frequencies</h2>"
+    parts = [title, *_picture(findings.picture), _paragraph(said, "faint")]
     for name, found in findings.frequency.items():
         parts.append(f"<h3>{escape(name)}</h3>")
         if isinstance(found, str):
@@ -244,7 +250,7 @@ def _features(findings: Findings) -> list[str]:
     parts.append(
         _paragraph(
             "The mean over channels of what each block makes. Each map has a scale of colours of "
-            f"its own, from its {_CUT_PERCENT:g}th to its {100 - _CUT_PERCENT:g}th percentile; "
+            f"its own, without the {_CUT_PERCENT:g} % of values at either end; "
             "numbers are in the network's own units.",
             "faint",
         )
@@ -281,12 +287,6 @@ def _picture(picture: PictureUsed | None) -> list[str]:
     image = _png(encode_png(np.ascontiguousarray(picture.lr_hwc_u8)), caption)
     return [
         f'<figure class="picture">{image}<figcaption>{escape(caption)}</figcaption></figure>',
-        _paragraph(
-            "Spectra are of the mean over channels of what a block reads and makes, without its "
-            "mean and fading out at the edges; the zero frequency is in the middle, Nyquist's at "
-            f"the edges, colours span {_SPECTRUM_SPAN_DB:g} dB.",
-            "faint",
-        ),
     ]
 
 
