@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from edgesr.errors import SizeError
 from edgesr.liveness import most_alive
+from edgesr.machine import free_bytes
 
 if TYPE_CHECKING:
     from converters.graph import Graph
@@ -30,7 +31,7 @@ def check_memory(bytes_per_pixel: float, height: int, width: int) -> None:
     Raises:
         SizeError: The predicted peak is larger than the memory that is free.
     """
-    needed, free = predicted_bytes(bytes_per_pixel, height, width), _free_bytes()
+    needed, free = predicted_bytes(bytes_per_pixel, height, width), free_bytes()
     if needed > free:
         raise SizeError(
             f"converting at {height}x{width} needs about {needed / _GIB:.1f} GiB of memory and "
@@ -52,9 +53,3 @@ def activation_bytes_per_pixel(graph: "Graph") -> float:
     steps = [(node.inputs, node.outputs) for node in graph.nodes]
     peak, _ = most_alive(steps, sizes, [graph.input], [graph.output])
     return peak / (height * width)
-
-
-def _free_bytes() -> float:
-    import psutil
-
-    return float(psutil.virtual_memory().available)

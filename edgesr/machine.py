@@ -1,6 +1,7 @@
 """What computes, and which code: facts for the records of trainings and measurements."""
 
 import contextlib
+import math
 import platform
 import subprocess
 from functools import cache
@@ -40,6 +41,16 @@ def processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or "unknown"
+
+
+def free_bytes() -> float:
+    """Memory that can be had without swapping; unbounded where the system does not tell."""
+    try:
+        with Path("/proc/meminfo").open() as lines:
+            found = next(line for line in lines if line.startswith("MemAvailable:"))
+        return 1024.0 * int(found.split()[1])
+    except (OSError, StopIteration, ValueError, IndexError):
+        return math.inf
 
 
 @cache

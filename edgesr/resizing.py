@@ -17,6 +17,7 @@ from typing import Any, cast
 
 from edgesr.errors import ModelFileError, SizeError
 from edgesr.liveness import most_alive
+from edgesr.machine import free_bytes
 from edgesr.tflite_operators import SIGNATURES
 from edgesr.tflite_schema import Table, buffer_bytes, builtin_code, parse_model, tensor_name
 
@@ -95,23 +96,13 @@ def check_memory(resized: Resized, height: int, width: int) -> None:
     Raises:
         SizeError: They do not.
     """
-    free = _free_bytes()
+    free = free_bytes()
     if resized.needed_bytes > free:
         raise SizeError(
             f"running {height}x{width} pixels as a whole needs about "
             f"{resized.needed_bytes / _GIB:.1f} GiB of memory and {free / _GIB:.1f} GiB are free; "
             "upscale by tiles"
         )
-
-
-def _free_bytes() -> float:
-    """Memory that is free; unbounded where the system does not tell."""
-    try:
-        with open("/proc/meminfo") as lines:
-            found = next(line for line in lines if line.startswith("MemAvailable:"))
-        return 1024.0 * int(found.split()[1])
-    except (OSError, StopIteration, ValueError, IndexError):
-        return math.inf
 
 
 class _Graph:

@@ -19,10 +19,7 @@ from edgesr.analysis.pressure_task import PressureTask
 from edgesr.doctor import child
 from edgesr.errors import EdgeSRError
 from edgesr.progress import ProgressCallback, silent
-from edgesr.resizing import (
-    _free_bytes,  # pyright: ignore[reportPrivateUsage] - what `resize` itself is held against
-    resize,
-)
+from edgesr.resizing import resize
 from edgesr.runtime import read_model_bytes
 
 if TYPE_CHECKING:
@@ -130,11 +127,6 @@ def pressure_test(
             outcomes[target.name, side] = _outcome(target, side, plan, deadline, smaller)
     progress("pressure", len(outcomes), len(outcomes))
     return [outcomes[target.name, side] for target in targets for side in sizes]
-
-
-def free_bytes() -> float:
-    """Memory that is free; unbounded where the system does not tell."""
-    return _free_bytes()
 
 
 def needed_by_tflite(path: Path) -> Needed:

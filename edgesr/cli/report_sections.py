@@ -190,7 +190,8 @@ def _pressure(
     progress: "ProgressCallback",
 ) -> "Pressure":
     from edgesr.analysis.findings import Pressure
-    from edgesr.analysis.pressure import SIZES, PressurePlan, free_bytes, pressure_test
+    from edgesr.analysis.pressure import SIZES, PressurePlan, pressure_test
+    from edgesr.machine import free_bytes
 
     limit = free_bytes() if asked.memory_limit is None else float(asked.memory_limit * _MIB)
     plan = PressurePlan(asked.sizes or SIZES, threads, limit)

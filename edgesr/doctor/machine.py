@@ -1,5 +1,6 @@
 """Python, the operating system, memory, and folders to write to."""
 
+import math
 import os
 import platform
 import shutil
@@ -8,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from edgesr.doctor.check import Area, Check, State, size_text, system_package, usable_cpus
+from edgesr.machine import free_bytes
 
 _CONVERT_PYTHON = (3, 11)
 # What a conversion of RTC at 720x480 took (benchmarks/convert_cost.py).
@@ -68,8 +70,8 @@ def _cpus() -> Check:
 
 
 def _memory() -> Check:
-    free = _free_bytes()
-    if free is None:
+    free = free_bytes()
+    if math.isinf(free):
         found = "the system does not tell how much is free"
         return Check(Area.MACHINE, "memory", State.UNCHECKED, found, needed=True)
     if free >= _CONVERT_BYTES:
@@ -82,16 +84,6 @@ def _memory() -> Check:
         "close other programs, or convert at a smaller --size",
         needed=True,
     )
-
-
-def _free_bytes() -> float | None:
-    """Memory that can be had without swapping, as Linux tells it."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    kibibytes = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
-    return float(kibibytes[0]) * 1024 if kibibytes else None
 
 
 def _temporary() -> Check:

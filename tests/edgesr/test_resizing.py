@@ -154,6 +154,6 @@ def test_more_memory_than_is_free_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     activations = 4 * 400 * 300 * (12 + 12)
     assert activations < resized.needed_bytes < 10 * activations
     check_memory(resized, 400, 300)
-    monkeypatch.setattr(resizing, "_free_bytes", lambda: 1e6)
+    monkeypatch.setattr(resizing, "free_bytes", lambda: 1e6)
     with pytest.raises(SizeError, match=r"400x300 pixels as a whole needs about .* by tiles"):
         check_memory(resized, 400, 300)
