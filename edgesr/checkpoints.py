@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, cast
 from edgesr.bundled import bundled_weights
 from edgesr.detection import detect
 from edgesr.errors import CheckpointError, MissingDependencyError, UnsupportedCheckpointError
-from edgesr.registry import COUNTER_SUFFIX, ArchSpec, build, find_spec, specs_named
+from edgesr.registry import COUNTER_SUFFIX, ArchSpec, build, specs_named
+from edgesr.variants import family_name
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -36,7 +37,7 @@ class LoadedCheckpoint:
     """A network with the weights of a file.
 
     Attributes:
-        spec: The architecture that was detected.
+        spec: The architecture that was detected: a listed one, or a variant of other sizes.
         training_form: Whether `net` is in its training form, to be folded.
         net: The network in eval mode, float32, on the CPU.
         sha256: Digest of the file.
@@ -64,11 +65,12 @@ def load(path: Path, model: str | None = None, scale: int | None = None) -> Load
 
     Args:
         path: The file.
-        model: Name or alias that the checkpoint must be of; by default whatever is detected.
+        model: Name or alias that the checkpoint must be of, or a variant of; a variant's own name
+            allows that one alone. By default whatever is detected.
         scale: With a model, the scale that it must be of; by default likewise.
 
     Raises:
-        ArchitectureError: No architecture is called `model`, or none of that scale.
+        ArchitectureError: No architecture is called `model`.
         CheckpointError: The file is missing, no file, empty, truncated, of another format, holds
             more than tensors, or its weights are not finite.
         UnsupportedCheckpointError: No architecture has these parameters, or it is not `model`.
@@ -83,10 +85,11 @@ def load(path: Path, model: str | None = None, scale: int | None = None) -> Load
         found = detect(shapes, asked[0] if len(asked) == 1 else None)
     except UnsupportedCheckpointError as error:
         raise UnsupportedCheckpointError(f"{path}: {error}") from error
-    if asked and found.spec not in asked:
+    if model and not _is_asked(found.spec, asked, model, scale):
+        wanted = model if scale is None else f"{model} x{scale}"
         raise UnsupportedCheckpointError(
-            f"{path}: the checkpoint is of {found.spec.name} x{found.spec.scale}, not of {model}; "
-            f"ask for {found.spec.name}, or give a checkpoint of {model}"
+            f"{path}: the checkpoint is of {found.spec.name} x{found.spec.scale}, not of {wanted}; "
+            f"ask for {found.spec.model}, or give a checkpoint of {wanted}"
         )
     state = {ours: _as_float32(path, name, weights[name]) for name, ours in found.renamed.items()}
     sha256 = hashlib.sha256(content).hexdigest()
@@ -98,10 +101,17 @@ def load(path: Path, model: str | None = None, scale: int | None = None) -> Load
 
 
 def _asked(model: str | None, scale: int | None) -> tuple[ArchSpec, ...]:
-    """The architectures that a checkpoint may be of; none: any."""
+    """The listed networks that a checkpoint may be of, or a variant of; none: any."""
     if model is None:
         return ()
-    return specs_named(model) if scale is None else (find_spec(model, scale),)
+    named = specs_named(family_name(model))
+    return tuple(spec for spec in named if scale in (None, spec.scale)) or named
+
+
+def _is_asked(spec: ArchSpec, asked: tuple[ArchSpec, ...], model: str, scale: int | None) -> bool:
+    """Whether what was detected is what was asked for; a variant's own name is that one's alone."""
+    named = spec.name == model or family_name(model) == model
+    return named and scale in (None, spec.scale) and any(map(spec.answers, asked))
 
 
 def weights_sha256(net: "nn.Module") -> str:

@@ -2,6 +2,8 @@
 
 What a network's parameters are called and what shapes they have is read from the network itself,
 so no list of keys is kept by hand, and a new architecture is detected as soon as it is listed.
+Where no listed network fits, width, depth and scale are read from the shapes, and the network of
+these sizes is compared in the same way: a variant is as strictly known as a listed network.
 """
 
 import re
@@ -11,7 +13,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from edgesr.errors import UnsupportedCheckpointError
-from edgesr.registry import COUNTER_SUFFIX, ArchSpec, Shapes, all_specs, expected_shapes
+from edgesr.registry import COUNTER_SUFFIX, ArchSpec, all_specs, expected_shapes, variant_of
+from edgesr.variants import Family, Shapes
 
 #: What torch's own wrappers put before every name: DataParallel, and torch.compile.
 _WRAPPER_PREFIXES = ("module.", "_orig_mod.")
@@ -23,7 +26,7 @@ class Detection:
     """The architecture that a state dict belongs to.
 
     Attributes:
-        spec: The network.
+        spec: The network; a variant (`ArchSpec.sizes`) where it is none of the listed ones.
         training_form: Whether the parameters are those of the form it trains in.
         renamed: The state dict's own parameter names -> ours. Batch norm's step counters are left
             out.
@@ -44,7 +47,7 @@ def detect(
 
     Args:
         shapes: Names and shapes of a state dict.
-        asked: The architecture that it ought to be.
+        asked: The architecture that it ought to be; a variant of that may have any scale.
         specs: The architectures to choose from; all by default.
 
     Raises:
@@ -53,19 +56,35 @@ def detect(
             another shape), or it is not the one asked for.
     """
     known = all_specs() if specs is None else specs
-    fits = (_Fit.of(shapes, spec, form) for spec, form in _candidates(known))
-    found = next((fit for fit in fits if fit.exact), None)
+    found = _first_exact(shapes, known) or _first_exact(shapes, _variants(shapes, known))
     if found is None:
         raise UnsupportedCheckpointError(_explain(shapes, asked, known))
-    if asked not in (None, found.spec):
+    if asked and not found.spec.answers(asked):
         raise UnsupportedCheckpointError(
             f"the checkpoint is of {found.label}, not of {asked.name} x{asked.scale}; "
-            f"ask for {found.spec.name}, or give a checkpoint of {asked.name}"
+            f"ask for {found.spec.model}, or give a checkpoint of {asked.name}"
         )
     return Detection(found.spec, found.training_form, MappingProxyType(found.renamed))
 
 
-def _candidates(specs: Sequence[ArchSpec]) -> Iterator[tuple[ArchSpec, bool]]:
+def _first_exact(shapes: Shapes, specs: Iterable[ArchSpec]) -> "_Fit | None":
+    fits = (_Fit.of(shapes, spec, form) for spec, form in _candidates(specs))
+    return next((fit for fit in fits if fit.exact), None)
+
+
+def _variants(shapes: Shapes, specs: Sequence[ArchSpec]) -> Iterator[ArchSpec]:
+    """Of each family the one network of the sizes that the shapes show, where they show any."""
+    bases: dict[Family, ArchSpec] = {}
+    for spec in specs:
+        if spec.family:
+            bases.setdefault(spec.family, spec)
+    for base in bases.values():
+        renamed = _normalised(shapes, base).items()
+        if found := variant_of(base, {ours: shapes[name] for name, ours in renamed}):
+            yield found
+
+
+def _candidates(specs: Iterable[ArchSpec]) -> Iterator[tuple[ArchSpec, bool]]:
     """Every architecture in every form it has; the plain form first."""
     for spec in specs:
         yield spec, False
@@ -162,7 +181,10 @@ def _overlap(some: Iterable[object], others: Iterable[object]) -> float:
 
 def _explain(shapes: Shapes, asked: ArchSpec | None, known: Sequence[ArchSpec]) -> str:
     """One line: what is nearest, and what keeps the state dict from being that."""
-    fits = [_Fit.of(shapes, spec, form) for spec, form in _candidates([asked] if asked else known)]
+    listed = [asked] if asked else known
+    # Behind the listed networks: of two that are equally near, the first is named.
+    specs = [*listed, *_variants(shapes, listed)]
+    fits = [_Fit.of(shapes, spec, form) for spec, form in _candidates(specs)]
     nearest = max(fits, key=lambda fit: fit.likeness)
     if asked is None:
         names = ", ".join(dict.fromkeys(spec.name for spec in known))

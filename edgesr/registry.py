@@ -6,23 +6,24 @@ Importing this module imports no torch, so that listing the networks stays fast.
 import difflib
 import functools
 import importlib
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from edgesr.errors import ArchitectureError
+from edgesr.variants import BuilderSizes, Family, Shapes, Sizes, family_name
 
 if TYPE_CHECKING:
     from torch import nn
 
-#: A state dict without its values: parameter name -> shape.
-Shapes = Mapping[str, tuple[int, ...]]
-
 #: Batch norm's counter of training steps: no forward pass in eval mode reads it, and checkpoints
 #: from old versions of torch or from other tools lack it.
 COUNTER_SUFFIX = ".num_batches_tracked"
+
+_MAX_PARAMETERS = 2**28  # in float32 as many bytes as a checkpoint may have
 
 
 @dataclass(frozen=True)
@@ -61,13 +62,15 @@ class ArchSpec:
             the head lowers the resolution.
         whole_picture: Whether statistics over all pixels enter every pixel, as attention over
             channels has them; the receptive radius is then that of the rest.
-        builder: "module:function" that takes `scale: int`, and `training_form: bool` if there is
-            one, and returns the `nn.Module`.
+        builder: "module:function" that takes `scale: int`, `training_form: bool` if there is one,
+            and the family's sizes as keywords, and returns the `nn.Module`.
         has_training_form: Whether it trains in a larger form that folds into the plain one.
         renames: Regular expressions and replacements that turn other published namings of the
             parameters into ours.
         published: The authors' weights that `edgesr convert` takes by default, if there are any.
         also_published: Other published trainings, known by their sha256.
+        family: The architecture with all its sizes, if it comes in more than the listed ones.
+        sizes: Keywords of the builder, of a variant; a listed network has the builder's defaults.
     """
 
     name: str
@@ -84,6 +87,24 @@ class ArchSpec:
     renames: tuple[tuple[str, str], ...] = ()
     published: PublishedWeights | None = None
     also_published: tuple[PublishedWeights, ...] = ()
+    family: Family | None = None
+    sizes: BuilderSizes = ()
+
+    @property
+    def is_variant(self) -> bool:
+        """Whether it is no listed network but one of other sizes."""
+        return bool(self.sizes)
+
+    @property
+    def model(self) -> str:
+        """The listed name that `--model` knows it by."""
+        return self.family.name if self.family and self.is_variant else self.name
+
+    def answers(self, asked: "ArchSpec") -> bool:
+        """Whether it is the network asked for, or a variant of that one's architecture."""
+        if not (self.is_variant and self.family and asked.family):
+            return self == asked
+        return self.family.reader == asked.family.reader
 
     @property
     def all_published(self) -> tuple[PublishedWeights, ...]:
@@ -127,6 +148,12 @@ def specs_named(
         ArchitectureError: None has that name.
     """
     known = all_specs() if specs is None else specs
+    family = family_name(name_or_alias)
+    if family != name_or_alias and any(spec.name == family for spec in known):
+        raise ArchitectureError(
+            f"{name_or_alias} is a variant of {family}, of which edgesr has no weights: it is "
+            "known by its checkpoint alone; name that with --checkpoint FILE"
+        )
     named = tuple(spec for spec in known if name_or_alias in (spec.name, *spec.aliases))
     if not named:
         raise ArchitectureError(_unknown_name(name_or_alias, known))
@@ -169,13 +196,53 @@ def build(spec: ArchSpec, *, training_form: bool = False) -> "nn.Module":
     Raises:
         ArchitectureError: A training form is asked of a network that has none.
     """
-    options: dict[str, Any] = {"scale": spec.scale}
+    options: dict[str, Any] = {"scale": spec.scale, **dict(spec.sizes)}
     if spec.has_training_form:
         options["training_form"] = training_form
     elif training_form:
         raise ArchitectureError(f"{spec.name} has no training form: it trains as it runs")
-    module, function = spec.builder.split(":")
-    return getattr(importlib.import_module(module), function)(**options)
+    return _imported(spec.builder)(**options)
+
+
+def _imported(address: str) -> Any:  # noqa: ANN401 - builders and readers differ in type
+    """The function that "module:function" names."""
+    module, function = address.split(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def variant_of(base: ArchSpec, shapes: Shapes) -> ArchSpec | None:
+    """The network of a listed one's architecture that has sizes read from these shapes.
+
+    That it has these parameters is not said yet: `edgesr.detection` compares them.
+
+    Args:
+        base: A listed network; what does not follow from the sizes is taken from it.
+        shapes: A state dict in our naming.
+
+    Returns:
+        None where the shapes show no sizes that the architecture is defined for.
+    """
+    read: Sizes | None = _imported(base.family.reader)(shapes) if base.family else None
+    if base.family is None or read is None:
+        return None
+    made = replace(
+        base,
+        name=f"{base.family.name}-{read.tag}",
+        aliases=(),
+        description=f"{base.family.name} with {read.words}",
+        scale=read.scale,
+        receptive_radius=read.receptive_radius,
+        published=None,
+        also_published=(),
+        sizes=read.builder,
+    )
+    try:
+        plain = expected_shapes(made, training_form=False)
+    except ArchitectureError:
+        return None
+    # A plain form has parameters alone, no buffers.
+    parameters = sum(math.prod(shape) for shape in plain.values())
+    return replace(made, parameters=parameters) if parameters <= _MAX_PARAMETERS else None
 
 
 @functools.cache

@@ -1,10 +1,12 @@
 """The networks, one file per family, and the one ordered list of them.
 
 This module imports no torch: `edgesr models` and every `--help` read the list. A new network is a
-builder in its family's file and an entry here; detection reads the rest from the net itself.
+builder in its family's file and an entry here; detection reads the rest from the net itself. Where
+a family has a reader of sizes, networks of other widths, depths and scales need no entry.
 """
 
 from edgesr.registry import ArchSpec, PublishedWeights, ordered
+from edgesr.variants import Family
 
 # The addresses name a commit, so that what lies there cannot change; the digests pin the content.
 _IMDN_PROJECT = "github.com/Zheng222/IMDN"
@@ -84,6 +86,9 @@ _BLOCK_NAMES = (
 )
 _FMEN_NAMES = ((r"^basic_blocks\.", "ERBs."), (r"^hfabs\.", "HFABs."))
 
+# FMEN-S is an FMEN of other sizes.
+_FMEN_FAMILY = Family("fmen", "edgesr.archs.fmen:read_sizes")
+
 #: Every network edgesr knows. Where two would take the same checkpoint, the first one gets it.
 SPECS: tuple[ArchSpec, ...] = ordered(
     ArchSpec(
@@ -97,6 +102,7 @@ SPECS: tuple[ArchSpec, ...] = ordered(
         builder="edgesr.archs.imdn_rtc:imdn_rtc",
         has_training_form=True,
         published=_RTC,
+        family=Family("imdn-rtc", "edgesr.archs.imdn_rtc:read_sizes"),
     ),
     ArchSpec(
         name="imdn-rte",
@@ -108,6 +114,7 @@ SPECS: tuple[ArchSpec, ...] = ordered(
         value_range=1.0,
         size_multiple=2,
         builder="edgesr.archs.imdn_rte:imdn_rte",
+        family=Family("imdn-rte", "edgesr.archs.imdn_rte:read_sizes"),
     ),
     *(
         ArchSpec(
@@ -121,6 +128,7 @@ SPECS: tuple[ArchSpec, ...] = ordered(
             whole_picture=True,
             builder="edgesr.archs.imdn:imdn",
             published=published,
+            family=Family("imdn", "edgesr.archs.imdn:read_sizes"),
         )
         for scale, parameters, published in (
             (2, 694_404, _IMDN_X2),
@@ -139,6 +147,7 @@ SPECS: tuple[ArchSpec, ...] = ordered(
         size_multiple=4,
         whole_picture=True,
         builder="edgesr.archs.imdn:imdn_as",
+        family=Family("imdn-as", "edgesr.archs.imdn:read_as_sizes"),
     ),
     ArchSpec(
         name="imdn-baseline",
@@ -151,6 +160,7 @@ SPECS: tuple[ArchSpec, ...] = ordered(
         builder="edgesr.archs.imdn_challenge:imdn_baseline",
         renames=_BLOCK_NAMES,
         published=_BASELINE,
+        family=Family("imdn-baseline", "edgesr.archs.imdn_challenge:read_simplified_sizes"),
     ),
     ArchSpec(
         name="imdn-clb",
@@ -164,6 +174,7 @@ SPECS: tuple[ArchSpec, ...] = ordered(
         has_training_form=True,
         renames=_BLOCK_NAMES,
         published=_CLB,
+        family=Family("imdn-clb", "edgesr.archs.imdn_challenge:read_simplified_sizes"),
     ),
     ArchSpec(
         name="imdn-plus",
@@ -176,6 +187,7 @@ SPECS: tuple[ArchSpec, ...] = ordered(
         builder="edgesr.archs.imdn_challenge:imdn_plus",
         has_training_form=True,
         published=_PLUS,
+        family=Family("imdn-plus", "edgesr.archs.imdn_challenge:read_plus_sizes"),
     ),
     ArchSpec(
         name="fmen-s",
@@ -190,6 +202,7 @@ SPECS: tuple[ArchSpec, ...] = ordered(
         renames=_FMEN_NAMES,
         published=_FMEN_S,
         also_published=(_FMEN_S_NTIRE,),
+        family=_FMEN_FAMILY,
     ),
     *(
         ArchSpec(
@@ -203,6 +216,7 @@ SPECS: tuple[ArchSpec, ...] = ordered(
             builder="edgesr.archs.fmen:fmen",
             has_training_form=True,
             renames=_FMEN_NAMES,
+            family=_FMEN_FAMILY,
         )
         for scale, parameters in ((2, 748_656), (3, 757_311), (4, 769_428))
     ),

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from edgesr.archs.collapsible import PLAIN, BlockKind
+from edgesr.errors import ArchitectureError
 
 SLOPE = 0.05
 
@@ -21,12 +22,17 @@ class DistillationBlock(nn.Module):
     Shapes are N x C x H x W in and out.
 
     Args:
-        num_feat: C; a multiple of 4.
+        num_feat: C; 4 or more. Of widths with no whole quarter the kept parts are rounded down.
         kind: What the 3x3 convolutions are made of.
+
+    Raises:
+        ArchitectureError: There is no channel to keep.
     """
 
     def __init__(self, num_feat: int, kind: BlockKind = PLAIN) -> None:
         super().__init__()
+        if num_feat < 4:
+            raise ArchitectureError(f"distillation: got num_feat {num_feat}, allowed 4 or more")
         self.num_distilled = num_feat // 4
         self.num_remaining = num_feat - self.num_distilled
         self.c1 = kind.conv3x3(num_feat, num_feat)

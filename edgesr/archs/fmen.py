@@ -6,6 +6,8 @@ blocks and batch norm (training form) and runs with single convolutions (plain f
 `edgesr.reparam.fold` turns the one into the other. RGB in [0, 255].
 """
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 
 import torch
@@ -23,6 +25,7 @@ from edgesr.reparam import (
     norm_before,
     pad_with,
 )
+from edgesr.variants import Shapes, Sizes, counted, output_channels, sensible, shuffle_factor
 
 _SLOPE = 0.1
 
@@ -248,17 +251,63 @@ def _attention(num_feat: int, mid_feat: int, num_erbs: int, widen: int | None) -
     return NormedHFAB(num_feat, mid_feat, convs)
 
 
-def fmen_s(*, scale: int = 4, training_form: bool = False) -> FMEN:
+def fmen_s(
+    *,
+    scale: int = 4,
+    training_form: bool = False,
+    num_feat: int = 50,
+    mid_feat: int = 16,
+    num_pairs: int = 4,
+    attention_blocks: Sequence[int] = (2, 1, 1, 1, 1),
+) -> FMEN:
     """Build FMEN-S, the member that ran in the NTIRE 2022 challenge: RGB in [0, 255]."""
-    return FMEN(scale=scale, training_form=training_form)
+    return FMEN(num_feat, mid_feat, num_pairs, attention_blocks, scale, training_form)
 
 
-def fmen(*, scale: int, training_form: bool = False) -> FMEN:
-    """Build FMEN, the paper's network: 64 channels; RGB in [0, 255]."""
-    return FMEN(
-        num_feat=64,
-        mid_feat=32,
-        attention_blocks=(3, 2, 2, 2, 2),
-        scale=scale,
-        training_form=training_form,
+def fmen(
+    *,
+    scale: int,
+    training_form: bool = False,
+    num_feat: int = 64,
+    mid_feat: int = 32,
+    num_pairs: int = 4,
+    attention_blocks: Sequence[int] = (3, 2, 2, 2, 2),
+) -> FMEN:
+    """Build FMEN; the paper's network has 64 channels. RGB in [0, 255]."""
+    return FMEN(num_feat, mid_feat, num_pairs, attention_blocks, scale, training_form)
+
+
+# In either form, every ERB has one parameter of such a name.
+_ERB = r"conv1\.(?:rep|expand)_conv\.weight"
+
+
+def read_sizes(shapes: Shapes) -> Sizes | None:
+    """The sizes of an `FMEN`: both widths, the pairs, and the ERBs in each attention block.
+
+    A 3x3 reaches one pixel. Two lie in an ERB and two more in an attention block, besides the
+    head, the warm-up's first, the one behind all pairs, and the tail.
+    """
+    num_feat = output_channels(shapes, r"head\.weight")
+    mid_feat = output_channels(shapes, r"HFABs\.0\.squeeze\.weight")
+    scale = shuffle_factor(shapes, r"tail\.0\.weight")
+    trunk = re.compile(rf"ERBs\.\d+\.{_ERB}")
+    inside = re.compile(rf"(warmup\.1|HFABs\.\d+)\.convs\.\d+\.{_ERB}")
+    num_pairs = sum(trunk.fullmatch(name) is not None for name in shapes)
+    if not sensible(num_feat, mid_feat, num_pairs, scale):
+        return None
+    found = Counter(match[1] for name in shapes if (match := inside.fullmatch(name)))
+    attention_blocks = (found["warmup.1"], *(found[f"HFABs.{i}"] for i in range(num_pairs)))
+    blocks = "-".join(map(str, attention_blocks))
+    return Sizes(
+        scale,
+        (
+            ("num_feat", num_feat),
+            ("mid_feat", mid_feat),
+            ("num_pairs", num_pairs),
+            ("attention_blocks", attention_blocks),
+        ),
+        receptive_radius=6 + 4 * num_pairs + 2 * sum(attention_blocks),
+        tag=f"c{num_feat}m{mid_feat}b{num_pairs}e{blocks}",
+        words=f"{num_feat} channels, {mid_feat} in the attention, "
+        f"{counted(num_pairs, 'pair')} of blocks, {blocks} ERBs in the attention blocks",
     )

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from edgesr.archs.collapsible import PLAIN, BlockKind, Form
 from edgesr.archs.distillation import DistillationBlock, ProgressiveBlock, Shortcut
+from edgesr.errors import ArchitectureError
+from edgesr.variants import Shapes, Sizes, count, output_channels, shuffle_factor, trunk_sizes
 
 #: What the 3x3 convolutions train as.
 CLB_KIND = BlockKind(Form.PARALLEL, skip=False)
@@ -24,7 +26,7 @@ class SimplifiedIMDN(nn.Module):
     Args:
         num_blocks: Distillation blocks.
         scale: Upscaling factor.
-        num_feat: Channels of the trunk; a multiple of 4.
+        num_feat: Channels of the trunk; 4 or more.
         kind: What the blocks' 3x3 convolutions are made of.
     """
 
@@ -53,12 +55,17 @@ class IMDNPlus(nn.Module):
         scale: Upscaling factor.
         num_feat: Channels of the trunk; a multiple of 6.
         kind: What the 3x3 convolutions are made of.
+
+    Raises:
+        ArchitectureError: The width has no sixths.
     """
 
     def __init__(
         self, num_blocks: int = 8, scale: int = 4, num_feat: int = 36, kind: BlockKind = PLAIN
     ) -> None:
         super().__init__()
+        if num_feat % 6:
+            raise ArchitectureError(f"IMDN+: got num_feat {num_feat}, allowed multiples of 6")
         step = num_feat // 6
         widths = tuple(range(num_feat, 0, -step))
         blocks = [
@@ -74,16 +81,42 @@ class IMDNPlus(nn.Module):
         return self.RM(self.FEM(lr_nchw))
 
 
-def imdn_baseline(*, scale: int = 4) -> SimplifiedIMDN:
-    """Build the challenge's baseline: eight blocks."""
-    return SimplifiedIMDN(num_blocks=8, scale=scale)
+def imdn_baseline(*, scale: int = 4, num_feat: int = 64, num_blocks: int = 8) -> SimplifiedIMDN:
+    """Build the challenge's baseline; its own has 64 channels and eight blocks."""
+    return SimplifiedIMDN(num_blocks, scale, num_feat)
 
 
-def imdn_clb(*, scale: int = 4, training_form: bool = False) -> SimplifiedIMDN:
-    """Build team 26's network: seven blocks, which train with a 1x1 beside each 3x3."""
-    return SimplifiedIMDN(num_blocks=7, scale=scale, kind=CLB_KIND if training_form else PLAIN)
+def imdn_clb(
+    *, scale: int = 4, training_form: bool = False, num_feat: int = 64, num_blocks: int = 7
+) -> SimplifiedIMDN:
+    """Build team 26's network, which trains with a 1x1 beside each 3x3 of its seven blocks."""
+    return SimplifiedIMDN(num_blocks, scale, num_feat, CLB_KIND if training_form else PLAIN)
 
 
-def imdn_plus(*, scale: int = 4, training_form: bool = False) -> IMDNPlus:
-    """Build IMDN+: eight blocks of 36 channels, each 3x3 trains with two wider branches."""
-    return IMDNPlus(scale=scale, kind=PLUS_KIND if training_form else PLAIN)
+def imdn_plus(
+    *, scale: int = 4, training_form: bool = False, num_feat: int = 36, num_blocks: int = 8
+) -> IMDNPlus:
+    """Build IMDN+, of 36 channels and eight blocks; each 3x3 trains with two wider branches."""
+    return IMDNPlus(num_blocks, scale, num_feat, PLUS_KIND if training_form else PLAIN)
+
+
+def read_simplified_sizes(shapes: Shapes) -> Sizes | None:
+    """The sizes of a `SimplifiedIMDN`: a 3x3 reaches one pixel, and four lie in every block."""
+    blocks = count(shapes, r"model\.1\.sub\.\d+\.c5\.weight")
+    return trunk_sizes(
+        output_channels(shapes, r"model\.0\.weight"),
+        blocks,
+        shuffle_factor(shapes, r"model\.2\.weight"),
+        receptive_radius=4 * blocks + 3,
+    )
+
+
+def read_plus_sizes(shapes: Shapes) -> Sizes | None:
+    """The sizes of an `IMDNPlus`: a 3x3 reaches one pixel, and six lie in every block."""
+    blocks = count(shapes, r"FEM\.1\.sub\.\d+\.c7\.weight")
+    return trunk_sizes(
+        output_channels(shapes, r"FEM\.0\.(direct\.)?weight"),
+        blocks,
+        shuffle_factor(shapes, r"RM\.0\.(direct\.)?weight"),
+        receptive_radius=6 * blocks + 3,
+    )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from edgesr.archs.collapsible import PLAIN, BlockKind, Form
 from edgesr.archs.distillation import DistillationBlock, Shortcut
+from edgesr.variants import Shapes, Sizes, count, output_channels, shuffle_factor, trunk_sizes
 
 #: What `imdn_rtc(training_form=True)` is built of, and detection knows a checkpoint by.
 TRAINING_KIND = BlockKind(Form.PARALLEL)
@@ -21,7 +22,7 @@ class IMDNRTC(nn.Module):
     """IMDN_RTC. RGB in [0, 1], N x 3 x H x W, to N x 3 x (scale H) x (scale W).
 
     Args:
-        num_feat: Channels of the trunk; a multiple of 4.
+        num_feat: Channels of the trunk; 4 or more.
         num_blocks: Distillation blocks.
         scale: Upscaling factor.
         kind: What the 3x3 convolutions are made of; any but the plain kind is a training form.
@@ -43,6 +44,19 @@ class IMDNRTC(nn.Module):
         return self.model(lr_nchw)
 
 
-def imdn_rtc(*, scale: int = 2, training_form: bool = False) -> IMDNRTC:
-    """Build the published IMDN_RTC: 12 channels, five blocks; RGB in [0, 1]."""
-    return IMDNRTC(scale=scale, kind=TRAINING_KIND if training_form else PLAIN)
+def imdn_rtc(
+    *, scale: int = 2, training_form: bool = False, num_feat: int = 12, num_blocks: int = 5
+) -> IMDNRTC:
+    """Build IMDN_RTC; the published one has 12 channels and five blocks. RGB in [0, 1]."""
+    return IMDNRTC(num_feat, num_blocks, scale, TRAINING_KIND if training_form else PLAIN)
+
+
+def read_sizes(shapes: Shapes) -> Sizes | None:
+    """The sizes of what `imdn_rtc` builds: a 3x3 reaches one pixel, and four lie in every block."""
+    blocks = count(shapes, r"model\.1\.sub\.\d+\.c5\.weight")
+    return trunk_sizes(
+        output_channels(shapes, r"model\.0\.(wide\.)?weight"),
+        blocks,
+        shuffle_factor(shapes, r"model\.2\.(wide\.)?weight"),
+        receptive_radius=4 * blocks + 2,
+    )

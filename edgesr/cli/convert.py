@@ -221,16 +221,24 @@ def _run(
 
 
 def say_folded(loaded: "LoadedCheckpoint | Source") -> None:
-    """Say that what was given is not what will run, but equal to it."""
+    """Say what was read of a variant, and that a training form is not what will run, but equal."""
     from edgesr.checkpoints import LoadedCheckpoint
     from edgesr.cli.progress_bar import say
 
-    if isinstance(loaded, LoadedCheckpoint) and loaded.training_form:
+    if not isinstance(loaded, LoadedCheckpoint):
+        return
+    spec, note = loaded.spec, ""
+    if spec.is_variant:
+        note = f"{spec.name} x{spec.scale}, {spec.description},"
+        note += "" if loaded.training_form else " in plain form"
+    if loaded.training_form:
         count = sum(parameter.numel() for parameter in loaded.net.parameters())
-        say(
-            f"edgesr: note: {loaded.filename} is {loaded.spec.name} in training form; its "
-            f"{count:,} parameters are folded into {loaded.spec.parameters:,}"
+        note = (
+            f"{note or spec.name} in training form; its {count:,} parameters are folded into "
+            f"{spec.parameters:,}"
         )
+    if note:
+        say(f"edgesr: note: {loaded.filename} is {note}")
 
 
 def _load(

@@ -113,8 +113,8 @@ class TestDiagnosis:
         assert "1 too many (extra.weight)" in message
         assert "1 of another shape (model.0.weight is 12x1x3x3, must be 12x3x3x3)" in message
 
-    def test_a_network_of_another_scale_is_nearest_to_its_own_family(self) -> None:
-        shapes = {**shapes_of(FMEN_S), "tail.0.weight": (12, 50, 3, 3), "tail.0.bias": (12,)}
+    def test_a_network_of_no_scale_is_nearest_to_its_own_family(self) -> None:
+        shapes = {**shapes_of(FMEN_S), "tail.0.weight": (13, 50, 3, 3), "tail.0.bias": (13,)}
         message = self.message(shapes)
         assert "nearest is fmen-s x4 (plain form): 2 of another shape" in message
 
