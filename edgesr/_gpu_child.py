@@ -2,8 +2,8 @@
 
 `python -m edgesr._gpu_child FD`: FD is one end of a `multiprocessing.Pipe`. A request as JSON and
 the model's bytes come first; the answer is one JSON object, with `failure` or `precision` in it.
-Then every input, as raw float32, is answered by an output. What the runtime logs goes to standard
-output and error, which edgesr/gpu_process.py keeps.
+Then every input, as raw float32 behind a word on the device, is answered by an output. What the
+runtime logs goes to standard output and error, which edgesr/gpu_process.py keeps.
 """
 
 import contextlib
@@ -11,6 +11,8 @@ import ctypes
 import json
 import signal
 import sys
+import threading
+import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,13 @@ import numpy as np
 
 from edgesr.gpu_compile import compile_gpu, precision_in_force
 
+#: Comes before an input where a CPU plays the GPU.
+SOFTWARE = b"software"
+
 _PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
+# Between two dispatches all threads may sleep for a moment, hence several looks.
+_CALM_CHECKS, _CHECK_S = 3, 0.01
+_RUNNING = "R"  # proc_pid_stat(5)
 
 
 def main() -> None:
@@ -65,12 +73,37 @@ def _serve(connection: "Connection[bytes, bytes]", model: Any, count: int) -> No
     inputs, outputs = model.create_input_buffers(0), model.create_output_buffers(0)
     while True:
         try:
-            picture = connection.recv_bytes()
+            software, picture = connection.recv_bytes() == SOFTWARE, connection.recv_bytes()
         except EOFError:
             return
         inputs[0].write(np.frombuffer(picture, np.float32))
         model.run_by_index(0, inputs, outputs)
+        if software:
+            wait_for_threads()
         connection.send_bytes(outputs[0].read(count, np.float32).tobytes())
+
+
+def wait_for_threads() -> None:
+    """Wait until no other thread of this process computes.
+
+    LiteRT waits two minutes for a result and then gives it up for good. A CPU that plays a GPU may
+    need longer; whoever asked has a time limit of its own, and ends this process.
+    """
+    calm = 0
+    while calm < _CALM_CHECKS:
+        time.sleep(_CHECK_S)
+        calm = 0 if _others_compute() else calm + 1
+
+
+def _others_compute() -> bool:
+    """Whether another thread is running, or waits for a processor (Linux tells of it)."""
+    own = str(threading.get_native_id())
+    for thread in Path("/proc/self/task").glob("*"):
+        with contextlib.suppress(OSError):  # it may end at any moment
+            state = (thread / "stat").read_text().rpartition(")")[2].split()[0]
+            if state == _RUNNING and thread.name != own:
+                return True
+    return False
 
 
 if __name__ == "__main__":

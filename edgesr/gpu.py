@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesr import gpu_log
+from edgesr._gpu_child import SOFTWARE
 from edgesr.errors import AcceleratorError, EdgeSRError, NoGpuError, NoHalfPrecisionError
 from edgesr.gpu_process import SMALLER, GpuProcess
 from edgesr.interpreter import require_litert
@@ -186,7 +187,8 @@ class GpuModel:
         if picture.shape != self._input_shape:
             raise ValueError(f"got the shape {picture.shape}, allowed {self._input_shape}")
         doing = f"running {self._name}"
-        answer = self._process.ask([picture.tobytes()], self._run_limit_s, doing)
+        words = [SOFTWARE if self.device.software else b"gpu", picture.tobytes()]
+        answer = self._process.ask(words, self._run_limit_s, doing)
         self._refuse_errors(doing)
         return np.frombuffer(answer, np.float32).reshape(self._output_shape)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from edgesr.errors import SizeError
+from edgesr.errors import ArchitectureError, SizeError
 
 if TYPE_CHECKING:
     from edgesr.complexity import Complexity
@@ -210,7 +210,11 @@ def _spec(target: str, scale: int | None) -> "ArchSpec":
     named = any(target in (spec.name, *spec.aliases) for spec in all_specs())
     if path.is_file() or (not named and (path.suffix or len(path.parts) > 1)):
         spec = load(path).spec
-        return spec if scale in (None, spec.scale) else find_spec(spec.name, scale)
+        if scale not in (None, spec.scale):
+            raise ArchitectureError(
+                f"{target} holds {spec.name} x{spec.scale}, got --scale {scale}; leave out --scale"
+            )
+        return spec
     return find_spec(target, scale)
 
 

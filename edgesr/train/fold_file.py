@@ -13,7 +13,8 @@ from edgesr.reparam import fold
 from edgesr.testcard import draw_test_card
 from edgesr.train.export import write_weights
 
-# Larger than every receptive field, so that the inside is compared as well as the border.
+# Larger than twice the radius of most networks, so that pixels that no border reaches are compared
+# as well as those in it.
 _CARD_HW = (96, 96)
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import onnx
 import pytest
+from safetensors.torch import save_file
 
 from converters.audit import audit
 from edgesr.bundled import shipped_file
-from edgesr.registry import find_spec
+from edgesr.registry import build, find_spec
 from helpers.commands import Ran, run_here
 from helpers.onnx_graphs import GraphBuilder
 
@@ -96,6 +97,12 @@ def test_an_onnx_file_is_counted_as_it_is(info: Info, tmp_path: Path) -> None:
 )
 def test_what_cannot_be_counted_is_one_line(info: Info, words: list[str], said: list[str]) -> None:
     info(*words).fails_alone(*said)
+
+
+def test_a_checkpoint_is_of_its_own_scale(info: Info, tmp_path: Path) -> None:
+    path = tmp_path / "rtc.safetensors"
+    save_file(build(find_spec("rtc")).state_dict(), path)
+    info(path, "--scale", "3").fails_alone("holds imdn-rtc x2, got --scale 3", "leave out --scale")
 
 
 def test_form_is_for_pytorch(info: Info) -> None:

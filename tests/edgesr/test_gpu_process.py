@@ -1,5 +1,6 @@
 """The accelerator's process: killed, stopped and hung here at its work, it ends in one line."""
 
+import hashlib
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from edgesr._gpu_child import SOFTWARE, wait_for_threads
 from edgesr.errors import AcceleratorError
 from edgesr.gpu import probe_device
 from edgesr.gpu_process import GpuProcess
@@ -77,7 +79,7 @@ def test_death_at_work_is_reported_with_the_last_words(
     pid = child_of(compiled(process))
     killing = later(lambda: os.kill(pid, killer), 0.3)
     with pytest.raises(AcceleratorError) as caught:
-        process.ask([PICTURE], LIMIT_S, "running m.tflite")
+        process.ask([SOFTWARE, PICTURE], LIMIT_S, "running m.tflite")
     killing.join()
     message = str(caught.value)
     assert DEATHS[killer] in message
@@ -116,7 +118,7 @@ def test_work_beyond_the_time_limit_is_stopped(process: GpuProcess) -> None:
     pid = child_of(compiled(process))
     start = time.monotonic()
     with pytest.raises(AcceleratorError, match=r"did not finish running m\.tflite within 0\.3 s"):
-        process.ask([PICTURE], 0.3, "running m.tflite")
+        process.ask([SOFTWARE, PICTURE], 0.3, "running m.tflite")
     assert time.monotonic() - start < 10
     assert not is_alive(pid)
 
@@ -130,7 +132,7 @@ def test_a_child_that_hangs_is_stopped(when: str, process: GpuProcess) -> None:
         stopping.join()
     start = time.monotonic()
     with pytest.raises(AcceleratorError, match=r"did not finish running m\.tflite within 0\.6 s"):
-        process.ask([PICTURE], 0.6, "running m.tflite")
+        process.ask([SOFTWARE, PICTURE], 0.6, "running m.tflite")
     stopping.join()
     assert time.monotonic() - start < 10
     assert not is_alive(pid)
@@ -144,7 +146,7 @@ def test_an_error_in_the_child_is_told_by_its_last_line(process: GpuProcess) -> 
 def test_what_is_asked_after_the_end_is_refused(process: GpuProcess) -> None:
     process.close()
     with pytest.raises(AcceleratorError, match=r"ended before running m\.tflite; open the model"):
-        process.ask([PICTURE], LIMIT_S, "running m.tflite")
+        process.ask([SOFTWARE, PICTURE], LIMIT_S, "running m.tflite")
 
 
 def test_an_interrupted_question_is_never_answered_to_the_next(process: GpuProcess) -> None:
@@ -153,7 +155,7 @@ def test_an_interrupted_question_is_never_answered_to_the_next(process: GpuProce
     interrupting = later(lambda: os.kill(os.getpid(), signal.SIGINT), 0.2)
     try:
         with pytest.raises(KeyboardInterrupt):
-            process.ask([PICTURE], LIMIT_S, "running m.tflite")
+            process.ask([SOFTWARE, PICTURE], LIMIT_S, "running m.tflite")
     finally:
         interrupting.join()
         signal.signal(signal.SIGINT, before)
@@ -262,3 +264,16 @@ def test_a_child_that_hangs_ends_with_its_parent_too(slow_driver: Driver) -> Non
     if alive:
         os.kill(child, signal.SIGKILL)
     assert not alive
+
+
+def test_a_played_gpu_is_waited_for_while_its_threads_compute() -> None:
+    """Hashing lets go of the interpreter, as native code does."""
+    done = threading.Event()
+
+    def compute() -> None:
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 600_000)
+        done.set()
+
+    threading.Thread(target=compute).start()
+    wait_for_threads()
+    assert done.is_set()
