@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgesr.cli.data_folder import pairs_in
 from edgesr.cli.progress_bar import progress_bar, say
-from edgesr.errors import OutputError, PictureError
+from edgesr.errors import OutputError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -167,7 +168,7 @@ def _run(
     from edgesr.evaluation.evaluate import evaluate
 
     scale = opened[0].scale
-    pairs = _pairs(data, scale)
+    pairs = pairs_in(data, scale)
     for contestant in opened:
         if contestant.note:
             say(f"edgesr: note: {contestant.name}: {contestant.note}")
@@ -219,20 +220,6 @@ def _limit_torch(threads: int | None) -> None:
         import torch
 
         torch.set_num_threads(threads)
-
-
-def _pairs(data: Path, scale: int) -> "list[Pair]":
-    """The pictures in both resolutions.
-
-    Raises:
-        PictureError: There is no such folder, a picture is unreadable, or HR and LR do not match.
-    """
-    from edgesr.train.pictures import validation_pairs
-
-    if not data.is_dir():
-        raise PictureError(f"--data {data} is not a folder; name a folder of pictures")
-    only_hr = (data / "HR").is_dir() and not (data / "LR").is_dir()
-    return validation_pairs(data / "HR" if only_hr else data, scale)
 
 
 def _journal(outputs: Sequence[Path], *, resume: bool, force: bool) -> "Journal":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgesr.cli.data_folder import pairs_in
 from edgesr.errors import PictureError
 
 if TYPE_CHECKING:
@@ -140,28 +141,12 @@ def _points(
 
     pairs: dict[int, list[Pair]] = {}
     if data is not None:
-        pairs = {scale: _pairs(data, scale) for scale in sorted({t.scale for t in targets})}
+        pairs = {scale: pairs_in(data, scale) for scale in sorted({t.scale for t in targets})}
     return place([t.subject for t in targets], pairs, _name(data), deadline, progress)
 
 
 def _name(data: Path | None) -> str:
     return "" if data is None else data.resolve().name
-
-
-def _pairs(data: Path, scale: int) -> "list[Pair]":
-    """The pictures in both resolutions.
-
-    Raises:
-        PictureError: There is no such folder, a picture is unreadable, or HR and LR do not match.
-        SizeError: The scale is 1.
-    """
-    from edgesr.train.pictures import validation_pairs
-
-    if not data.is_dir():
-        raise PictureError(f"--data {data} is not a folder; name a folder of pictures")
-    folder = data / f"x{scale}" if (data / f"x{scale}").is_dir() else data
-    only_hr = (folder / "HR").is_dir() and not (folder / "LR").is_dir()
-    return validation_pairs(folder / "HR" if only_hr else folder, scale)
 
 
 def _attention(target: "Target", shown: "PictureUsed") -> "Sequence[AttentionSpectra] | str":
