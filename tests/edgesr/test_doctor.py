@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Callable, Generator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from edgesr.doctor import Check, State, adb, child, packages
@@ -85,8 +86,7 @@ def free_port() -> int:
 @pytest.fixture
 def adb_port(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generator[int]:
     """A port for an adb server, which is ended afterwards, with a home folder of its own."""
-    program = shutil.which("adb")
-    if program is None:
+    if shutil.which("adb") is None:
         message = "no adb on this machine (`make system-deps` installs it)"
         if os.environ.get("EDGESR_REQUIRE_GPU") == "1":  # set where system-deps are installed
             pytest.fail(message)
@@ -95,8 +95,11 @@ def adb_port(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generator[int]:
     monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(port))
     monkeypatch.setenv("HOME", str(tmp_path))
     yield port
-    if listens(port):
-        subprocess.run([program, "-P", str(port), "kill-server"], check=True, timeout=30)
+    # By its id: `adb kill-server` hangs now and then on a server that has only just begun.
+    for process in psutil.process_iter(["cmdline"]):
+        if f"tcp:{port}" in (process.info["cmdline"] or ()):
+            process.kill()
+            process.wait(30)
 
 
 def listens(port: int) -> bool:
