@@ -274,8 +274,7 @@ def _tflite_file(
 ) -> bytes:
     """One finished file of the final size."""
     from converters import fp16_rounding
-    from converters.onnx_export import with_input_size
-    from converters.tflite import embed
+    from converters.tflite import converted, embed
 
     half = precision is Precision.FP16
     model, passes = rewritten.model, rewritten.passes
@@ -284,7 +283,7 @@ def _tflite_file(
         passes = (*passes, fp16_rounding.NAME)
     facts = _facts(passes, source, spec, precision)
     return embed(
-        worker.convert(with_input_size(model, spec.height, spec.width), half=half),
+        converted(worker, model, spec.height, spec.width, half=half),
         input_name=facts.input_name,
         output_name=facts.output_name,
         description=f"{facts.model} x{facts.scale} super-resolution, made by edgesr",

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgesr.errors import ConversionError
+from edgesr.errors import ConversionError, ModelFileError
 from edgesr.files import temporary_file_errors
 from edgesr.interpreter import litert_schema
+from edgesr.resizing import resize
 
 if TYPE_CHECKING:
     import flatbuffers
@@ -81,6 +82,34 @@ class Onnx2tf:
         if not made.is_file():
             raise ConversionError(f"onnx2tf made no {made.name}: {_last_words(self._log)}")
         return made.read_bytes()
+
+
+def converted(
+    worker: Onnx2tf, model: "onnx.ModelProto", height: int, width: int, *, half: bool
+) -> bytes:
+    """A graph as `.tflite` of a size, converted at its own size and then set to that one.
+
+    onnx2tf runs what it converts: for IMDN at 720x480 that takes more than 8 GiB and minutes.
+
+    Args:
+        worker: What converts; it is used up.
+        model: A graph whose operators onnx2tf maps one to one.
+        height: Rows of the file's input.
+        width: Columns of it.
+        half: Whether weights are stored in FP16 or in FP32.
+
+    Raises:
+        ConversionError: onnx2tf fails.
+        OutputError: The folder for temporary files is full.
+    """
+    from converters.onnx_export import with_input_size
+
+    content = worker.convert(model, half=half)
+    try:
+        return resize(content, height, width).content
+    except ModelFileError:  # an operator of somebody else's network fits one size only
+        with Onnx2tf() as another:
+            return another.convert(with_input_size(model, height, width), half=half)
 
 
 def _last_words(log: Path) -> str:
