@@ -1,11 +1,7 @@
 """Checkpoint or ONNX file -> proven `.tflite`: the stages in order, each with a typed result."""
 
 import contextlib
-import hashlib
-import importlib.metadata
-import platform
 import tempfile
-from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.manifest import FACTS_ENTRY, Facts, GpuRecord, Manifest, RangeRecord, manifest_path
+from converters.file_records import facts_of, manifest_of
+from converters.manifest import FACTS_ENTRY, Manifest, manifest_path
 from converters.probes import Probe, calibration_probes, verification_probes
 from converters.source import Source, checkpoint_source
 from converters.spec import ConversionSpec, Precision, check_multiple, file_name
@@ -100,13 +97,13 @@ def convert(
         check_writable(target, overwrite=overwrite)
     gpu = look_for_gpu(wanted=gpu_gate)
     source = _folded(source, spec, progress)
-    rewritten, contents = _made(source, spec, pictures, progress)
+    rewritten, contents = make(source, spec, pictures, progress)
     contrasts = {probe.name: probe.contrast for probe in rewritten.calibration}
     probes = verification_probes(spec.height, spec.width, pictures, contrasts)
     with _lying_about(contents, outputs) as files:
         reports = _proven(files, source, probes, gpu, threads, progress)
         manifests = [
-            _manifest(path, report, rewritten, source, gpu)
+            manifest_of(path, report, rewritten.ranges, rewritten.calibration, source, gpu)
             for path, report in zip(files, reports, strict=True)
         ]
     texts = [manifest.to_json().encode() for manifest in manifests]
@@ -134,10 +131,23 @@ def _folded(
     return source
 
 
-def _made(
-    source: Source, spec: ConversionSpec, pictures: Path | None, progress: ProgressCallback
+def make(
+    source: Source,
+    spec: ConversionSpec,
+    pictures: Path | None = None,
+    progress: ProgressCallback = silent,
 ) -> tuple[Rewritten, dict[Precision, bytes]]:
-    """The rewritten graph, and the files' content."""
+    """The rewritten graph, and the files' content, which nothing is proven of yet: see `convert`.
+
+    Args:
+        source: The plain network.
+        spec: Size and precisions.
+        pictures: Folder of photographs for calibration; None for the test card.
+        progress: Told of every stage.
+
+    Raises:
+        ConversionError: A stage cannot do its work.
+    """
     from converters.tflite import Onnx2tf
 
     with contextlib.ExitStack() as stack:
@@ -281,66 +291,11 @@ def _tflite_file(
     if half:
         model = fp16_rounding.round_weights(model, _nchw(rewritten.calibration))
         passes = (*passes, fp16_rounding.NAME)
-    facts = _facts(passes, source, spec, precision)
+    facts = facts_of(passes, source, spec, precision)
     return embed(
         converted(worker, model, spec.height, spec.width, half=half),
         input_name=facts.input_name,
         output_name=facts.output_name,
         description=f"{facts.model} x{facts.scale} super-resolution, made by edgesr",
         metadata={FACTS_ENTRY: facts.model_dump_json()},
-    )
-
-
-def _facts(
-    passes: tuple[str, ...], source: Source, spec: ConversionSpec, precision: Precision
-) -> Facts:
-    versions = {name: importlib.metadata.version(name) for name in source.tools}
-    return Facts(
-        model=source.name,
-        scale=source.scale,
-        height=spec.height,
-        width=spec.width,
-        precision=precision.value,
-        receptive_radius=source.receptive_radius,
-        size_multiple=source.size_multiple,
-        whole_picture=source.whole_picture,
-        weights_sha256=source.weights_sha256,
-        weights_source=source.weights_source,
-        weights_licence=source.weights_licence,
-        passes=passes,
-        tool_versions={"python": platform.python_version(), **versions},
-    )
-
-
-def _manifest(
-    path: Path,
-    report: "ParityReport",
-    rewritten: Rewritten,
-    source: Source,
-    gpu: "FoundGpu",
-) -> Manifest:
-    """The record of one proven file."""
-    from converters.audit import audit
-
-    content = path.read_bytes()
-    found = audit(path)
-    ranges = rewritten.ranges
-    return Manifest(
-        file=path.name,
-        sha256=hashlib.sha256(content).hexdigest(),
-        size_bytes=len(content),
-        facts=Facts.model_validate_json(found.metadata[FACTS_ENTRY]),
-        operators=dict(Counter(operator.name for operator in found.operators)),
-        peak_activation_bytes=found.peak_activation_bytes,
-        fp16_range=None
-        if ranges is None
-        else RangeRecord(
-            largest_before=ranges.largest_before,
-            largest_after=ranges.largest_after,
-            scaled_tensors=ranges.scaled_tensors,
-            calibration_inputs=tuple(probe.name for probe in rewritten.calibration),
-        ),
-        reference=source.referee,
-        parity=report.backends,
-        gpu=GpuRecord.of(found.offences, gpu),
     )

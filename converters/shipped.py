@@ -29,7 +29,7 @@ from converters.gpu_gate import FoundGpu, look_for_gpu
 from converters.latency import Float64Array, measure_latencies
 from converters.manifest import GpuRecord, Manifest, manifest_path, read_manifest
 from converters.parity import DEFAULT_BACKENDS
-from converters.pipeline import convert, default_outputs
+from converters.pipeline import convert, default_outputs, make
 from converters.probes import default_pictures
 from converters.records import (
     FileMeasurement,
@@ -38,6 +38,7 @@ from converters.records import (
     QualityRecord,
 )
 from converters.shipped_cards import model_card, table_of_models
+from converters.source import checkpoint_source
 from converters.spec import ConversionSpec, Precision
 from converters.verify_file import describe, verify_file
 from edgesr.bundled import bundled_checkpoint, bundled_weights
@@ -89,6 +90,21 @@ def build(
     outputs = default_outputs(checkpoint, CONVERSION, folder)
     convert(checkpoint, CONVERSION, outputs, pictures=None, threads=threads, progress=progress)
     return list(outputs.values())
+
+
+def content(spec: ArchSpec) -> dict[str, bytes]:
+    """The same files as `build` makes, without the proof: name -> content.
+
+    Args:
+        spec: The network.
+
+    Raises:
+        CheckpointError: It has no bundled weights.
+    """
+    checkpoint = _checkpoint(spec)
+    _, contents = make(checkpoint_source(checkpoint), CONVERSION)
+    names = default_outputs(checkpoint, CONVERSION, FOLDER)
+    return {names[precision].name: made for precision, made in contents.items()}
 
 
 def _checkpoint(spec: ArchSpec) -> LoadedCheckpoint:
