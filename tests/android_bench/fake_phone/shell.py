@@ -43,11 +43,13 @@ def start_shell(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT if merged else subprocess.PIPE,
         start_new_session=True,
-        preexec_fn=_no_core_dumps,
+        preexec_fn=_as_on_a_phone,
     )
 
 
-def _no_core_dumps() -> None:
+def _as_on_a_phone() -> None:
+    # Tests that run under nohup ignore the signal, and every process of theirs would.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
