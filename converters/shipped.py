@@ -243,7 +243,12 @@ def measure_again(folder: Path, benchmarks: Path) -> list[Manifest]:
     Raises:
         EdgeSRError: A file cannot be read, measured or written.
     """
-    files = sorted(folder.glob("*.tflite"))
+    # In the order of the networks, as `write_all` has them.
+    files = [
+        file
+        for spec in shipped_specs()
+        for file in sorted(folder.glob(f"{spec.name}_x{spec.scale}_*.tflite"))
+    ]
     manifests = [read_manifest(manifest_path(file)) for file in files]
     _write(folder, {}, _measured_texts(manifests, measured(files, benchmarks)))
     return manifests

@@ -14,7 +14,7 @@ from converters.records import Measurements, WeightsRecord
 from converters.same_file import Sameness, compare_files
 from converters.shipped import FOLDER, MEASUREMENTS, cards, content, shipped_specs
 from converters.weights_card import weights_card
-from edgesr.bundled import WEIGHTS_FOLDER
+from edgesr.bundled import WEIGHTS_FOLDER, model_file
 from edgesr.quality import benchmark_set, by_file, measure
 from edgesr.registry import ArchSpec, find_spec
 from edgesr.testcard import draw_test_card
@@ -80,6 +80,10 @@ def test_the_texts_are_what_the_records_make() -> None:
     assert others == set()
     for entry, manifest in zip(_measurements().files, manifests, strict=True):
         assert (entry.file, entry.sha256) == (manifest.file, manifest.sha256)
+
+
+def test_the_first_file_of_the_table_is_the_one_that_upscale_takes() -> None:
+    assert _measurements().files[0].file == model_file(None).name
 
 
 @for_every_network
