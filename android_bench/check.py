@@ -19,6 +19,7 @@ from android_bench.errors import ToolError
 from android_bench.invoke import Session, invoke
 from android_bench.record import Fidelity, Invocation, Reference
 from android_bench.workspace import WORKSPACE, put
+from edgesr.bounds import Bounds
 from edgesr.errors import ModelFileError, PictureError
 from edgesr.images import read_picture
 from edgesr.runtime import ModelShape, open_model, read_model_bytes
@@ -32,34 +33,8 @@ _OUTPUT = f"{WORKSPACE}/output.bin"
 Network = Callable[[Float32Array], Float32Array]
 
 
-@dataclass(frozen=True)
-class Gate:
-    """How near an output must be; NaN and infinity never are.
-
-    Attributes:
-        psnr_db: Least PSNR, peak 1.0.
-        max_abs: Largest absolute difference.
-    """
-
-    psnr_db: float | None = None
-    max_abs: float | None = None
-
-    def __str__(self) -> str:
-        bounds: list[str] = []
-        if self.psnr_db is not None:
-            bounds.append(f"PSNR >= {self.psnr_db:g} dB")
-        if self.max_abs is not None:
-            bounds.append(f"max abs <= {self.max_abs:g}")
-        return ", ".join(bounds)
-
-    def passes(self, psnr_db: float | None, max_abs: float) -> bool:
-        """Whether an output is that near; a PSNR of None is that of equal outputs."""
-        far = psnr_db is not None and self.psnr_db is not None and psnr_db < self.psnr_db
-        return not far and (self.max_abs is None or max_abs <= self.max_abs)
-
-
 #: Arithmetic on the phone -> how near to the same file in FP32 on this host's CPU.
-CPU_GATES = {Precision.FP16: Gate(psnr_db=55.0), Precision.FP32: Gate(max_abs=1e-4)}
+CPU_GATES = {Precision.FP16: Bounds(psnr_db=55.0), Precision.FP32: Bounds(max_abs=1e-4)}
 
 
 @dataclass(frozen=True)
@@ -74,7 +49,7 @@ class TorchReference:
 
     network: Network | None = None
     missing: str = ""
-    gates: Mapping[Precision, Gate] = field(default_factory=dict[Precision, Gate])
+    gates: Mapping[Precision, Bounds] = field(default_factory=dict[Precision, Bounds])
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +158,7 @@ def compare_all(
 
 
 def compare(
-    picture: str, got: Float32Array, wanted: Float32Array, gate: Gate, reference: Reference
+    picture: str, got: Float32Array, wanted: Float32Array, gate: Bounds, reference: Reference
 ) -> Fidelity:
     """How far two outputs are apart, and whether they are near enough."""
     finite = bool(np.isfinite(got).all())
@@ -200,7 +175,7 @@ def compare(
         max_abs=largest,
         finite=finite,
         gate=str(gate),
-        passed=largest is not None and gate.passes(psnr_db, largest),
+        passed=largest is not None and not gate.is_low(psnr_db) and not gate.is_far(largest),
     )
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from converters.manifest import InputParity
 from converters.probes import Probe
+from edgesr.bounds import Bounds
 from edgesr.runtime import Backend
 
 Float32Array = NDArray[np.float32]
@@ -16,7 +17,7 @@ Float64Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Gate:
+class Gate(Bounds):
     """What a file must reach. NaN and infinity never pass.
 
     The largest difference is bounded on every input. The PSNR is bounded over all inputs together
@@ -24,21 +25,13 @@ class Gate:
     input alone is the luck of a few roundings and no average.
 
     Attributes:
-        max_abs: Largest allowed absolute difference, of values in [0, 1].
-        psnr_db: Smallest allowed PSNR with peak 1.0.
         max_abs_to_cpu: Largest allowed absolute difference to the same file on the CPU.
     """
 
-    max_abs: float | None = None
-    psnr_db: float | None = None
     max_abs_to_cpu: float | None = None
 
     def __str__(self) -> str:
-        bounds: list[str] = []
-        if self.psnr_db is not None:
-            bounds.append(f"PSNR >= {self.psnr_db:g} dB")
-        if self.max_abs is not None:
-            bounds.append(f"max abs <= {self.max_abs:g}")
+        bounds = [super().__str__()] if super().__str__() else []
         if self.max_abs_to_cpu is not None:
             bounds.append(f"max abs to the CPU <= {self.max_abs_to_cpu:g}")
         return ", ".join([*bounds, "finite"])
@@ -46,24 +39,21 @@ class Gate:
     def failures(self, inputs: Sequence[InputParity]) -> list[str]:
         """Why the measurements fail the gate; empty when they pass."""
         found = [reason for parity in inputs if (reason := self._failure(parity)) is not None]
-        if self._is_low(together := pooled_psnr(inputs)):
+        if self.is_low(together := pooled_psnr(inputs)):
             found.append(f"all inputs together: PSNR {together:.2f} dB, allowed {self.psnr_db:g}")
         return found
 
     def _failure(self, parity: InputParity) -> str | None:
         if not parity.finite:
             return f"{parity.input}: NaN or infinity"
-        if self.max_abs is not None and not parity.max_abs <= self.max_abs:
+        if self.is_far(parity.max_abs):
             return f"{parity.input}: max abs {parity.max_abs:.3g}, allowed {self.max_abs:g}"
         apart, most = parity.max_abs_to_cpu, self.max_abs_to_cpu
         if most is not None and apart is not None and not apart <= most:
             return f"{parity.input}: max abs to the CPU {apart:.3g}, allowed {most:g}"
-        if not parity.periodic and self._is_low(parity.psnr_db):
+        if not parity.periodic and self.is_low(parity.psnr_db):
             return f"{parity.input}: PSNR {parity.psnr_db:.2f} dB, allowed {self.psnr_db:g}"
         return None
-
-    def _is_low(self, psnr_db: float | None) -> bool:
-        return self.psnr_db is not None and psnr_db is not None and not psnr_db >= self.psnr_db
 
 
 def pooled_psnr(inputs: Sequence[InputParity]) -> float | None:

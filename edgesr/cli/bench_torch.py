@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from android_bench.check import Gate, TorchReference
+from android_bench.check import TorchReference
 from android_bench.command import Precision
+from edgesr.bounds import Bounds
 from edgesr.cli.needs import require
 from edgesr.cli.progress_bar import progress_bar
 from edgesr.errors import CheckpointError, EdgeSRError
@@ -98,7 +99,7 @@ def _weights(file: Path, facts: "Facts", progress: ProgressCallback) -> "LoadedC
     return loaded
 
 
-def _gates(described: "FileDescription") -> dict[Precision, Gate]:
+def _gates(described: "FileDescription") -> dict[Precision, Bounds]:
     """Those of `edgesr convert`, for the arithmetic that the phone computes in."""
     from converters.parity import GATES
     from edgesr.runtime import Backend
@@ -108,4 +109,4 @@ def _gates(described: "FileDescription") -> dict[Precision, Gate]:
         Precision.FP16: of_file[Backend.CPU_FP16],
         Precision.FP32: of_file[Backend.CPU],
     }
-    return {name: Gate(gate.psnr_db, gate.max_abs) for name, gate in wanted.items()}
+    return {name: Bounds(gate.max_abs, gate.psnr_db) for name, gate in wanted.items()}

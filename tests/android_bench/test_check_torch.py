@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from fake_phone import FakePhone
 
-from android_bench.check import Gate, Sample, TorchReference, compare_all, expect
+from android_bench.check import Sample, TorchReference, compare_all, expect
 from android_bench.command import Precision
 from android_bench.record import BenchRecord
+from edgesr.bounds import Bounds
 from edgesr.bundled import bundled_checkpoint
 from edgesr.cli.bench_torch import find_networks
 from edgesr.errors import CheckpointError, EdgeSRError, ModelFileError
@@ -100,7 +101,7 @@ def test_weights_of_the_users_own_go_to_the_file_that_names_them(
 def test_another_output_than_pytorchs_fails_by_its_own_gate() -> None:
     near, far = np.full((1, 4, 4, 3), 0.5, np.float32), np.full((1, 4, 4, 3), 0.53, np.float32)
     sample = Sample("p", np.zeros((1, 2, 2, 3), np.float32), near, far)
-    gates = {Precision.FP32: Gate(psnr_db=60.0, max_abs=1e-2)}
+    gates = {Precision.FP32: Bounds(psnr_db=60.0, max_abs=1e-2)}
     torch = TorchReference(lambda lr_nhwc: far, gates=gates)
     cpu, pytorch = compare_all(sample, near, Precision.FP32, torch)
     assert (cpu.reference, cpu.passed, cpu.gate) == ("host CPU", True, "max abs <= 0.0001")

@@ -10,9 +10,9 @@ import pytest
 from fake_phone import AdbServer, Dialect, FakePhone, Fault, Heat, Speed
 from fake_phone.flags import CLASSIC
 
-from android_bench.check import Gate
 from android_bench.command import Precision
 from android_bench.record import BenchRecord
+from edgesr.bounds import Bounds
 from helpers.benching import Bench, is_clean
 
 
@@ -210,7 +210,7 @@ def test_two_phones_side_by_side(adb_server: AdbServer, phone: FakePhone, bench:
 def test_an_output_that_differs_fails_after_it_was_shown(
     phone: FakePhone, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    more = {Precision.FP16: Gate(psnr_db=150.0)}  # than FP16 can give
+    more = {Precision.FP16: Bounds(psnr_db=150.0)}  # than FP16 can give
     monkeypatch.setattr("android_bench.check.CPU_GATES", more)
     ran = bench("--check", "--json")
     ran.fails_alone_on_stderr("test card differs from this host's CPU", "allowed PSNR >= 150 dB")
