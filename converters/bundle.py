@@ -120,16 +120,18 @@ def _data(
     folders: Sequence[Path], scale: int, training: Mapping[str, Any]
 ) -> tuple[DataRecord, ...]:
     """What the pictures are, after proof that the training saw exactly these."""
-    from edgesr.train.data import prepare
     from edgesr.train.run import data_digest
+    from edgesr.train.store import prepare
 
-    store = prepare(tuple(folders), scale, cache_folder() / "train")
+    # Trainings of before there were reductions recorded none.
+    reductions = training["recipe"].get("reductions", ())
+    store = prepare(tuple(folders), scale, cache_folder() / "train", reductions=reductions)
     if (got := data_digest(store)) != training["data"]["training"]:
         raise PictureError(
             f"{', '.join(map(str, folders))}: the pixels have sha256 {got}, the training recorded "
             f"{training['data']['training']}; name the pictures that it was trained on"
         )
-    counts = Counter(_origin(file) for file in store.files)
+    counts = Counter(_origin(file) for file in store.files[:: store.sizes_of_each])
     return tuple(
         DataRecord(folder=name, pictures=count, origin=ORIGINS[name][0], terms=ORIGINS[name][1])
         for name, count in counts.items()

@@ -12,9 +12,10 @@ from torch import nn
 from edgesr.checkpoints import load
 from edgesr.errors import CheckpointError
 from edgesr.registry import ArchSpec, build
+from edgesr.train import soap
 from edgesr.train.ema import Ema
 from edgesr.train.export import read_facts
-from edgesr.train.recipe import Adam, Recipe, Stage
+from edgesr.train.recipe import Adam, Recipe, Soap, Stage
 from edgesr.train.schedule import learning_rate
 from edgesr.train.state import State
 
@@ -71,14 +72,13 @@ def channels_last(net: nn.Module) -> nn.Module:
     return net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
-def new_optimizer(net: nn.Module, constants: Adam, stage: Stage) -> torch.optim.Adam:
-    """Adam for a stage; one kernel for all weights rather than a dozen for each."""
+def new_optimizer(net: nn.Module, constants: Adam | Soap, stage: Stage) -> torch.optim.Optimizer:
+    """The optimiser for a stage; Adam as one kernel for all weights, not a dozen for each."""
+    rate = learning_rate(stage, 0)
+    if isinstance(constants, Soap):
+        return soap.Soap(net.parameters(), rate, constants)
     return torch.optim.Adam(
-        net.parameters(),
-        lr=learning_rate(stage, 0),
-        betas=constants.betas,
-        eps=constants.eps,
-        fused=True,
+        net.parameters(), lr=rate, betas=constants.betas, eps=constants.eps, fused=True
     )
 
 

@@ -111,7 +111,9 @@ def draw_curve(path: Path, rows: Sequence[Row], bicubic_db: float | None) -> Non
     figure = Figure(figsize=(8, 6), layout="constrained")
     loss_axes, psnr_axes = figure.subplots(2, 1, sharex=True)
     loss_axes.plot([row.step for row in rows], [row.loss for row in rows], linewidth=0.8)
-    loss_axes.set(ylabel="loss", yscale="log")
+    # A loss in decibels is negative, and logarithmic already.
+    positive = all(row.loss > 0 for row in rows)
+    loss_axes.set(ylabel="loss", yscale="log" if positive else "linear")
     measured = [(row.step, row.psnr_y_db) for row in rows if row.psnr_y_db is not None]
     if measured:
         psnr_axes.plot(*zip(*measured, strict=True), marker=".", label="averaged weights")

@@ -21,7 +21,7 @@ from edgesr.train import state as checkpoint
 from edgesr.train.batches import batches
 from edgesr.train.beginning import build_net, channels_last, new_optimizer
 from edgesr.train.clock import Clock
-from edgesr.train.data import PatchSampler, PictureStore
+from edgesr.train.data import PatchSampler
 from edgesr.train.distributed import Processes
 from edgesr.train.export import write_weights
 from edgesr.train.folder import RunFolder, as_toml, write_text
@@ -31,6 +31,7 @@ from edgesr.train.pictures import Pair
 from edgesr.train.recipe import Position, Recipe, Stage
 from edgesr.train.schedule import learning_rate
 from edgesr.train.state import State
+from edgesr.train.store import PictureStore
 
 # Processes ask each other whether to stop only so often: asking waits for the slowest.
 _STOP_EVERY = 10

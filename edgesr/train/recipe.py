@@ -26,11 +26,12 @@ from pydantic import (
 from edgesr.errors import EdgeSRError
 from edgesr.registry import ArchSpec, find_spec
 
-LossName = Literal["l1", "l2", "l2-luma", "charbonnier", "huber"]
+LossName = Literal["l1", "l2", "l2-luma", "psnr-luma", "charbonnier", "huber"]
 #: What convolutions compute in; weights, loss and optimiser are float32. TF32 is CUDA's alone.
 Precision = Literal["float32", "tf32", "bfloat16"]
 
 _Share = Annotated[float, Field(ge=0, lt=1)]
+_Reduction = Annotated[float, Field(gt=0, lt=1)]
 
 
 class RecipeError(EdgeSRError):
@@ -81,8 +82,26 @@ class Adam(_Strict):
         eps: Summand of the denominator.
     """
 
+    kind: Literal["adam"] = "adam"
     betas: tuple[_Share, _Share] = (0.9, 0.999)
     eps: PositiveFloat = 1e-8
+
+
+class Soap(_Strict):
+    """Adam in the eigenbases of Shampoo's preconditioners, see `edgesr.train.soap`.
+
+    Attributes:
+        betas: Decay of the two moments.
+        shampoo_beta: Decay of the gradients' covariances, whose eigenbases are taken.
+        eps: Summand of the denominator.
+        refresh_every: Steps between two computations of the eigenbases.
+    """
+
+    kind: Literal["soap"] = "soap"
+    betas: tuple[_Share, _Share] = (0.95, 0.99)
+    shampoo_beta: _Share = 0.995
+    eps: PositiveFloat = 1e-8
+    refresh_every: PositiveInt = 10
 
 
 class Stage(_Strict):
@@ -115,7 +134,10 @@ class Recipe(_Strict):
         precision: What convolutions compute in; "tf32" is float32 on a CPU.
         ema_decay: Decay per step of the averaged weights, which are what is validated and saved.
         gradient_clip: Largest L2 norm of all gradients together; None: any.
-        optimizer: Adam's constants.
+        optimizer: Adam or SOAP, and its constants.
+        reductions: Factors by which every picture is also reduced, as MATLAB does, to be trained on
+            beside itself: what a lens, a camera or JPEG left soft is sharp in a smaller picture, as
+            drawings and writing are.
         stages: One after the other.
         log_every: Steps between rows of the log.
         validate_every: Steps between measurements on the validation pictures.
@@ -130,7 +152,8 @@ class Recipe(_Strict):
     precision: Precision = "float32"
     ema_decay: _Share = 0.999
     gradient_clip: PositiveFloat | None = None
-    optimizer: Adam = Adam()
+    optimizer: Annotated[Adam | Soap, Field(discriminator="kind")] = Adam()
+    reductions: tuple[_Reduction, ...] = ()
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
     log_every: PositiveInt = 100
     validate_every: PositiveInt = 5000
@@ -260,12 +283,12 @@ def parse_recipe(text: str, source: str) -> Recipe:
 
 def _problem(detail: Mapping[str, Any]) -> str:
     """One line for one of pydantic's errors: the key, what it holds, what is wrong with that."""
-    # The kind of a schedule appears in the location, although no such key stands in the file;
-    # stages are counted from 1, as people count.
+    # The kind of a schedule or optimiser appears in the location, although no such key stands in
+    # the file; stages are counted from 1, as people count.
     parts = [
         str(part + 1) if isinstance(part, int) else part
         for part in detail["loc"]
-        if part not in ("cosine", "halving")
+        if part not in ("cosine", "halving", "adam", "soap")
     ]
     key = ".".join(parts)
     match detail["type"]:

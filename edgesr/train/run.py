@@ -18,13 +18,13 @@ from edgesr.quality import by_bicubic, mean_psnr
 from edgesr.runtime import available_threads
 from edgesr.train import state as checkpoint
 from edgesr.train.beginning import first_weights, new_state, numerics
-from edgesr.train.data import PictureStore, prepare
 from edgesr.train.distributed import Processes, processes
 from edgesr.train.folder import RunFolder, write_json
 from edgesr.train.loop import Loop, Status
 from edgesr.train.pictures import Pair, validation_pairs
 from edgesr.train.recipe import Recipe
 from edgesr.train.state import State
+from edgesr.train.store import PictureStore, prepare
 
 # Without a folder of validation pictures, so many training pictures are kept from training: one in
 # ten, but no more than eight.
@@ -145,7 +145,11 @@ def _set_up(
     """Everything before the first step."""
     spec = recipe.spec
     store = prepare(
-        places.data, spec.scale, places.cache or cache_folder() / "train", progress=progress
+        places.data,
+        spec.scale,
+        places.cache or cache_folder() / "train",
+        reductions=recipe.reductions,
+        progress=progress,
     )
     store, validation = _validation(store, places.validation)
     data = {"training": data_digest(store), "validation": _pairs_digest(validation)}
@@ -204,25 +208,33 @@ def _validation(store: PictureStore, folder: Path | None) -> tuple[PictureStore,
     """The pictures to train on and those to measure on."""
     if folder is not None:
         return store, validation_pairs(folder, store.scale)
-    return hold_out(store, min(_HELD_OUT_MOST, len(store) // _HELD_OUT_SHARE))
+    pictures = len(store) // store.sizes_of_each
+    return hold_out(store, min(_HELD_OUT_MOST, pictures // _HELD_OUT_SHARE))
 
 
 def hold_out(store: PictureStore, count: int) -> tuple[PictureStore, list[Pair]]:
-    """Keep the last pictures from training, to measure on.
+    """Keep the last pictures from training, in all their sizes, to measure on as they are.
 
     Raises:
         PictureError: The store is too small to spare any.
     """
+    each = store.sizes_of_each
     if count < 1:
         raise PictureError(
-            f"got {len(store)} training pictures, allowed {_HELD_OUT_SHARE} and more where one in "
-            f"{_HELD_OUT_SHARE} is to be measured on; give more, or --val a folder to measure on"
+            f"got {len(store) // each} training pictures, allowed {_HELD_OUT_SHARE} and more where "
+            f"one in {_HELD_OUT_SHARE} is to be measured on; give more, or --val a folder to "
+            "measure on"
         )
-    kept = len(store) - count
-    held = [Pair(store.files[i].stem, store.lr(i), store.hr(i)) for i in range(kept, len(store))]
+    kept = len(store) - count * each
+    held = [
+        Pair(store.files[i].stem, store.lr(i), store.hr(i)) for i in range(kept, len(store), each)
+    ]
     end = sum(store.lr(i).size + store.hr(i).size for i in range(kept))
-    shorter = PictureStore(
-        store.scale, store.files[:kept], store.lr_sizes[:kept], store.pixels_u8[:end]
+    shorter = replace(
+        store,
+        files=store.files[:kept],
+        lr_sizes=store.lr_sizes[:kept],
+        pixels_u8=store.pixels_u8[:end],
     )
     return shorter, held
 
@@ -266,7 +278,7 @@ def _record(loop: Loop, outcome: Outcome) -> dict[str, Any]:
     del result["folder"]
     return loop.facts | {
         "result": result,
-        "training_pictures": len(loop.store),
+        "training_pictures": len(loop.store) // loop.store.sizes_of_each,
         "validation_pictures": [pair.name for pair in loop.validation],
         "device": loop.device.type,
         "processes": loop.group.count,

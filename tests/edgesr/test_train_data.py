@@ -12,9 +12,7 @@ from PIL import Image
 
 from edgesr.errors import OutputError, PictureError, SizeError
 from edgesr.imresize import imresize
-from edgesr.train.data import (
-    prepare,
-)
+from edgesr.train.store import prepare
 from helpers.pictures import SCALE, SIZES, noise_picture, save_picture
 
 
@@ -208,7 +206,7 @@ def test_a_failed_decode_leaves_no_file(pictures: Path, tmp_path: Path) -> None:
 _PREPARE = """
 import hashlib, sys
 from pathlib import Path
-from edgesr.train.data import prepare
+from edgesr.train.store import prepare
 calls = []
 store = prepare([Path(sys.argv[1])], 2, Path(sys.argv[2]), progress=lambda *a: calls.append(a))
 print(len(calls), hashlib.sha256(store.pixels_u8).hexdigest())

@@ -8,10 +8,8 @@ import pytest
 
 from edgesr.errors import PictureError
 from edgesr.imresize import imresize
-from edgesr.train.data import (
-    to_network_range,
-    validation_pairs,
-)
+from edgesr.train.data import to_network_range
+from edgesr.train.pictures import validation_pairs
 from helpers.pictures import noise_picture, save_picture
 
 

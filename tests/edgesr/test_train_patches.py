@@ -9,11 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgesr.errors import PictureError, SizeError
-from edgesr.train.data import (
-    PatchSampler,
-    PictureStore,
-    prepare,
-)
+from edgesr.train.data import PatchSampler
+from edgesr.train.store import PictureStore, prepare
 from helpers.pictures import SCALE, SIZES, noise_picture, save_picture
 
 
