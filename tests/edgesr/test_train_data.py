@@ -12,6 +12,7 @@ from PIL import Image
 
 from edgesr.errors import OutputError, PictureError, SizeError
 from edgesr.imresize import imresize
+from edgesr.train.run import hold_out
 from edgesr.train.store import prepare
 from helpers.pictures import SCALE, SIZES, noise_picture, save_picture
 
@@ -53,6 +54,52 @@ def test_the_store_holds_the_cropped_pictures_and_their_lr(pictures: Path, tmp_p
             made.lr(index), imresize(whole[:height, :width].copy(), 1 / SCALE)
         )
         assert made.lr_sizes[index].tolist() == [height // SCALE, width // SCALE]
+
+
+def test_reductions_lie_behind_their_picture_and_are_matlabs(
+    pictures: Path, tmp_path: Path
+) -> None:
+    made = prepare([pictures], SCALE, tmp_path / "cache", reductions=(0.7, 0.5))
+    assert (len(made), made.sizes_of_each) == (9, 3)
+    assert [file.name for file in made.files[::3]] == ["p1.png", "p0.png", "p2.png"]
+    for index, file in enumerate(made.files):
+        with Image.open(file) as image:
+            whole = np.asarray(image).copy()
+        factor = (1.0, 0.7, 0.5)[index % 3]
+        hr_hwc_u8 = imresize(whole, factor) if factor < 1 else whole
+        height, width = (side - side % SCALE for side in hr_hwc_u8.shape[:2])
+        hr_hwc_u8 = hr_hwc_u8[:height, :width].copy()
+        np.testing.assert_array_equal(made.hr(index), hr_hwc_u8)
+        np.testing.assert_array_equal(made.lr(index), imresize(hr_hwc_u8, 1 / SCALE))
+
+
+def test_what_is_held_out_is_held_out_in_all_its_sizes(pictures: Path, tmp_path: Path) -> None:
+    made = prepare([pictures], SCALE, tmp_path / "cache", reductions=(0.7, 0.5))
+    kept, (held,) = hold_out(made, 1)
+    assert {file.name for file in kept.files} == {"p0.png", "p1.png"}
+    assert len(kept) == len(kept.lr_sizes) == 6
+    np.testing.assert_array_equal(kept.hr(5), made.hr(5))
+    assert kept.pixels_u8.size == sum(kept.hr(i).size + kept.lr(i).size for i in range(6))
+    assert held.name == "p2"
+    np.testing.assert_array_equal(held.hr_hwc_u8, made.hr(6))
+
+
+def test_other_reductions_are_decoded_again(pictures: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    for reductions in ((), (0.5,), (0.5, 0.5), (0.25,)):
+        calls, progress = _steps()
+        prepare([pictures], SCALE, cache, reductions=reductions, progress=progress)
+        assert calls, reductions
+        made = prepare([pictures], SCALE, cache, reductions=reductions, progress=progress)
+        assert len(calls) == 4, "the second time it is there"
+        assert len(made) == 3 * (1 + len(reductions))
+
+
+def test_a_reduction_that_leaves_nothing_is_named(tmp_path: Path) -> None:
+    save_picture(tmp_path / "in" / "a.png", noise_picture(20, 20))
+    with pytest.raises(PictureError, match=r"a\.png is too small: got 1x1 .*less than to 0\.05"):
+        prepare([tmp_path / "in"], 2, tmp_path / "cache", reductions=(0.05,))
+    assert not list((tmp_path / "cache").glob("*.pictures"))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from edgesr.errors import EdgeSRError, OutputError, PictureError
 from edgesr.train.export import read_facts
 from edgesr.train.log import read_rows
 from edgesr.train.loop import DivergedError, Status
-from edgesr.train.recipe import Adam, Cosine, Halving, Recipe, Stage, load_recipe
+from edgesr.train.recipe import Adam, Cosine, Halving, LossName, Recipe, Soap, Stage, load_recipe
 from edgesr.train.run import train
 from edgesr.train.state import ResumeError
 from helpers.commands import files_in
@@ -52,10 +52,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _one_stage(steps: int, rate: float = 1e-3, **changes: object) -> Recipe:
-    stage = Stage(
-        steps=steps, lr_patch=12, batch=4, schedule=Halving(kind="halving", rate=rate, every=1000)
-    )
+def _one_stage(steps: int, rate: float = 1e-3, loss: LossName = "l1", **changes: object) -> Recipe:
+    schedule = Halving(kind="halving", rate=rate, every=1000)
+    stage = Stage(steps=steps, lr_patch=12, batch=4, loss=loss, schedule=schedule)
     return short_recipe(stages=(stage,), **changes)
 
 
@@ -104,6 +103,21 @@ def test_the_written_weights_are_a_checkpoint_of_the_network(folder: Path) -> No
 def test_the_same_recipe_and_pictures_give_the_same_bits(folder: Path) -> None:
     train(short_recipe(), places(folder, "again"))
     assert_same_training(folder / "whole", folder / "again")
+
+
+def test_soap_on_reduced_pictures_goes_on_to_the_bit_where_it_was_stopped(
+    folder: Path, tmp_path: Path
+) -> None:
+    # 20 gradients are gathered before the first move, so there must be more in the stage.
+    recipe = _one_stage(40, loss="psnr-luma", optimizer=Soap(), reductions=(0.6,))
+    whole, parts = (places(folder, output=tmp_path / name) for name in ("whole", "parts"))
+    train(recipe, whole)
+    stopped = train(recipe, parts, should_stop=_after(31))
+    assert not stopped.finished
+    train(recipe, parts, resume=True)
+    assert_same_training(whole.output, parts.output)
+    record = json.loads((parts.output / "run.json").read_text())
+    assert record["training_pictures"] + len(record["validation_pictures"]) == 12
 
 
 def test_another_seed_gives_other_weights(folder: Path) -> None:

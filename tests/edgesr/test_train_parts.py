@@ -70,6 +70,28 @@ def test_the_luma_loss_weighs_what_the_eye_and_psnr_on_y_weigh(
     )
 
 
+@pytest.mark.parametrize("value_range", [1.0, 255.0])
+def test_the_psnr_loss_weighs_each_patch_in_decibels(value_range: float) -> None:
+    """Grey patches, 2 and 20 levels off: the luma's square, a tenth of the colours', the floor."""
+    level = value_range / 255
+    hr_nchw = torch.full((2, 3, 4, 5), 100.0, dtype=torch.float64)
+    shift = level * torch.tensor([2.0, -20.0], dtype=torch.float64)[:, None, None, None]
+    squares = [1.1 * 2**2 + 16, 1.1 * 20**2 + 16]
+    expected = sum(10 * math.log10(square / 255**2) for square in squares) / 2
+    assert float(loss_function("psnr-luma", value_range)(hr_nchw + shift, hr_nchw)) == (
+        pytest.approx(expected, rel=1e-6)
+    )
+
+
+def test_without_error_the_psnr_loss_is_flat_and_finite() -> None:
+    upscaled_nchw = torch.full((1, 3, 4, 5), 0.5, requires_grad=True)
+    loss = loss_function("psnr-luma", 1.0)(upscaled_nchw, upscaled_nchw.detach().clone())
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(10 * math.log10(16 / 255**2))
+    assert upscaled_nchw.grad is not None
+    assert not upscaled_nchw.grad.any()
+
+
 def test_the_average_follows_its_formula_and_copies_counters() -> None:
     net = nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1))
     ema = Ema(net, decay=0.15)
@@ -141,7 +163,12 @@ def test_a_log_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         log.add(_ROWS[0])
 
 
-@pytest.mark.parametrize("rows", [[], _ROWS[:1], _ROWS], ids=["none", "loss", "psnr"])
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "rows",
+    [[], _ROWS[:1], _ROWS, [Row(4, 1e-3, -31.5, None, 1.0), Row(8, 1e-3, -31.7, 33.0, 2.0)]],
+    ids=["none", "loss", "psnr", "decibels"],
+)
 def test_a_curve_is_a_picture(tmp_path: Path, rows: list[Row]) -> None:
     draw_curve(tmp_path / "curve.png", rows, 30.0)
     with Image.open(tmp_path / "curve.png") as picture:
