@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgesr.errors import PictureError, SizeError
 from edgesr.train.pictures import Uint8Array
+from edgesr.train.recipe import Draw
 from edgesr.train.store import PictureStore
 
 if TYPE_CHECKING:
@@ -24,9 +25,10 @@ _SYMMETRIES = 8  # of the square: mirrored or not in rows, in columns, and trans
 class PatchSampler:
     """Draws batches of aligned LR and HR patches, the same ones for the same seed and step.
 
-    Every position in every picture is equally likely, so a picture is drawn in proportion to the
-    positions it has. Drawing pictures equally often would repeat the few patches of small pictures
-    many times over while most of a large one is never seen. Each patch is turned and mirrored into
+    By `Draw` "positions" every position in every picture is equally likely, so a picture is drawn in
+    proportion to the positions it has: no patch is seen much more often than any other. By
+    "pictures" every picture is equally likely, so that a few large ones do not decide what is
+    learnt. Each patch is turned and mirrored into
     one of the 8 symmetries of the square, all equally likely.
 
     Attributes:
@@ -40,6 +42,7 @@ class PatchSampler:
         lr_patch: int,
         batch: int,
         seed: int,
+        draw: Draw = "positions",
         skip_small: bool = False,
     ) -> None:
         """Check the pictures' sizes.
@@ -49,6 +52,7 @@ class PatchSampler:
             lr_patch: Height and width of an LR patch.
             batch: Patches per step, over all processes.
             seed: 0 or more.
+            draw: What is equally likely.
             skip_small: Whether pictures smaller than a patch are left out instead of refused.
 
         Raises:
@@ -67,6 +71,7 @@ class PatchSampler:
         self._columns = room[:, 1]
         self._positions = np.where((room > 0).all(axis=1), room.prod(axis=1), 0)
         self._ends = np.cumsum(self._positions)
+        self._drawable = np.flatnonzero(self._positions) if draw == "pictures" else None
         small = np.flatnonzero(self._positions == 0).tolist()
         if small and (not skip_small or len(small) == len(store)):
             raise self._too_small(small)
@@ -86,13 +91,20 @@ class PatchSampler:
         """
         # A generator of its own for each step: no state to be saved with a checkpoint.
         random = np.random.Generator(np.random.Philox(np.random.SeedSequence([self._seed, step])))
-        drawn = random.integers(self._ends[-1], size=self._batch)
+        pictures, offsets = (drawn[rows] for drawn in self._drawn(random))
         symmetries = random.integers(_SYMMETRIES, size=self._batch)[rows].tolist()
-        pictures = np.searchsorted(self._ends, drawn, side="right")[rows]
-        offsets = drawn[rows] - (self._ends - self._positions)[pictures]
         tops, lefts = np.divmod(offsets, self._columns[pictures])
         places = zip(pictures.tolist(), tops.tolist(), lefts.tolist(), symmetries, strict=True)
         return self._read(list(places))
+
+    def _drawn(self, random: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Of each patch of a batch the picture, and the number of its position there."""
+        if self._drawable is None:
+            drawn = random.integers(self._ends[-1], size=self._batch)
+            pictures = np.searchsorted(self._ends, drawn, side="right")
+            return pictures, drawn - (self._ends - self._positions)[pictures]
+        pictures = self._drawable[random.integers(len(self._drawable), size=self._batch)]
+        return pictures, random.integers(self._positions[pictures])
 
     def _read(
         self, places: Sequence[tuple[int, int, int, int]]

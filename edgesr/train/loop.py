@@ -136,6 +136,7 @@ class Loop:
             lr_patch=stage.lr_patch,
             batch=stage.batch,
             seed=self.recipe.seed,
+            draw=self.recipe.draw,
             skip_small=True,
         )
         rows = self.group.rows(stage.batch)

@@ -30,6 +30,9 @@ LossName = Literal["l1", "l2", "l2-luma", "psnr-luma", "charbonnier", "huber"]
 #: What convolutions compute in; weights, loss and optimiser are float32. TF32 is CUDA's alone.
 Precision = Literal["float32", "tf32", "bfloat16"]
 
+#: What is equally likely when patches are drawn, see `edgesr.train.data.PatchSampler`.
+Draw = Literal["positions", "pictures"]
+
 _Share = Annotated[float, Field(ge=0, lt=1)]
 _Reduction = Annotated[float, Field(gt=0, lt=1)]
 
@@ -138,6 +141,8 @@ class Recipe(_Strict):
         reductions: Factors by which every picture is also reduced, as MATLAB does, to be trained on
             beside itself: what a lens, a camera or JPEG left soft is sharp in a smaller picture, as
             drawings and writing are.
+        draw: Whether all positions of patches are equally likely, or all pictures; each reduction
+            counts as a picture.
         stages: One after the other.
         log_every: Steps between rows of the log.
         validate_every: Steps between measurements on the validation pictures.
@@ -154,6 +159,7 @@ class Recipe(_Strict):
     gradient_clip: PositiveFloat | None = None
     optimizer: Annotated[Adam | Soap, Field(discriminator="kind")] = Adam()
     reductions: tuple[_Reduction, ...] = ()
+    draw: Draw = "positions"
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
     log_every: PositiveInt = 100
     validate_every: PositiveInt = 5000
