@@ -25,8 +25,8 @@ _SYMMETRIES = 8  # of the square: mirrored or not in rows, in columns, and trans
 class PatchSampler:
     """Draws batches of aligned LR and HR patches, the same ones for the same seed and step.
 
-    By `Draw` "positions" every position in every picture is equally likely, so a picture is drawn in
-    proportion to the positions it has: no patch is seen much more often than any other. By
+    By `Draw` "positions" every position in every picture is equally likely, so a picture is drawn
+    in proportion to the positions it has: no patch is seen much more often than any other. By
     "pictures" every picture is equally likely, so that a few large ones do not decide what is
     learnt. Each patch is turned and mirrored into
     one of the 8 symmetries of the square, all equally likely.
