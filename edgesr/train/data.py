@@ -28,8 +28,8 @@ class PatchSampler:
     By `Draw` "positions" every position in every picture is equally likely, so a picture is drawn
     in proportion to the positions it has: no patch is seen much more often than any other. By
     "pictures" every picture is equally likely, so that a few large ones do not decide what is
-    learnt. Each patch is turned and mirrored into
-    one of the 8 symmetries of the square, all equally likely.
+    learnt. Each patch is turned and mirrored into one of the 8 symmetries of the square, all
+    equally likely.
 
     Attributes:
         skipped: The pictures that are smaller than a patch, if these may be skipped.

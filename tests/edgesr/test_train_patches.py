@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgesr.errors import PictureError, SizeError
 from edgesr.train.data import PatchSampler
+from edgesr.train.recipe import Draw
 from edgesr.train.store import PictureStore, prepare
 from helpers.pictures import SCALE, SIZES, noise_picture, save_picture
 
@@ -102,14 +103,18 @@ def test_a_share_may_be_every_second_patch(store: PictureStore) -> None:
     )
 
 
-def test_every_position_and_every_symmetry_is_equally_likely(store: PictureStore) -> None:
+@pytest.mark.parametrize("draw", ["positions", "pictures"])
+def test_every_position_or_picture_and_every_symmetry_is_equally_likely(
+    store: PictureStore, draw: Draw
+) -> None:
     """Few positions, 119, 9 and 300, and many draws."""
-    lr_patch, batch = 14, 2000
-    lr_nhwc, _ = _sampler(store, batch, lr_patch=lr_patch).sample(0)
+    lr_patch, batch = 14, 3000
+    sampler = PatchSampler(store, lr_patch=lr_patch, batch=batch, seed=0, draw=draw)
+    lr_nhwc, _ = sampler.sample(0)
     places = np.array([_place(store, lr) for lr in lr_nhwc])
     positions = (store.lr_sizes - lr_patch + 1).prod(axis=1)
     for name, column, shares in (
-        ("picture", 0, positions / positions.sum()),
+        ("picture", 0, positions / positions.sum() if draw == "positions" else np.full(3, 1 / 3)),
         ("symmetry", 3, np.full(8, 1 / 8)),
     ):
         counts = np.bincount(places[:, column], minlength=len(shares))
@@ -120,12 +125,15 @@ def test_every_position_and_every_symmetry_is_equally_likely(store: PictureStore
     assert (drawn > 0.9 * positions).all(), f"{drawn} of {positions} positions were drawn"
 
 
-def test_a_picture_smaller_than_a_patch_is_named_or_skipped(store: PictureStore) -> None:
+@pytest.mark.parametrize("draw", ["positions", "pictures"])
+def test_a_picture_smaller_than_a_patch_is_named_or_skipped(
+    store: PictureStore, draw: Draw
+) -> None:
     with pytest.raises(
         PictureError, match=r"p1\.png is smaller than a patch \(got 32x32, .* 36x36"
     ):
         _sampler(store, lr_patch=18)
-    sampler = PatchSampler(store, lr_patch=18, batch=200, seed=0, skip_small=True)
+    sampler = PatchSampler(store, lr_patch=18, batch=200, seed=0, draw=draw, skip_small=True)
     assert [file.name for file in sampler.skipped] == ["p1.png"]
     assert {_place(store, lr)[0] for lr in sampler.sample(0)[0]} == {0, 2}
 
