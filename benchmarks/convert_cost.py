@@ -1,6 +1,10 @@
 """Wall time and peak memory of whole `edgesr convert` commands, parity run included.
 
-python benchmarks/convert_cost.py --json benchmarks/results/convert_cost.json
+    python benchmarks/convert_cost.py --json benchmarks/results/convert_cost.json
+    python benchmarks/convert_cost.py --models "" --checkpoint IMDN_x2.pth --json FILE
+
+Beside each peak stands what `converters.memory` predicts, which must be more but not much more.
+Memory does not depend on what else the machine does, seconds do.
 """
 
 import argparse
@@ -12,12 +16,19 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
 from rich.console import Console
 from rich.table import Table
+
+from converters.memory import predicted_bytes
+from converters.source import checkpoint_source
+from edgesr.bundled import bundled_checkpoint
+from edgesr.checkpoints import LoadedCheckpoint, load
+from edgesr.registry import find_spec
 
 
 @dataclass(frozen=True)
@@ -27,31 +38,54 @@ class Cost:
     command: str
     seconds: float
     peak_gib: float
+    predicted_gib: float
 
 
 def main() -> None:
     """Measure each conversion in a process of its own."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", default="rtc,fmen-s")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", default="rtc,fmen-s", help="names, with commas; may be empty")
+    parser.add_argument("--checkpoint", type=Path, action="append", default=[])
     parser.add_argument("--sizes", default="720x480")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    costs = [
-        measure(["convert", "--model", model, "--fp16", "--size", size])
-        for model in arguments.models.split(",")
-        for size in arguments.sizes.split(",")
-    ]
-    table = Table("command", "seconds", "peak GiB")
+    sources = [(["--model", name], bundled(name)) for name in arguments.models.split(",") if name]
+    sources += [(["--checkpoint", str(path)], load(path)) for path in arguments.checkpoint]
+    costs: list[Cost] = []
+    for words, checkpoint in sources:
+        for size in arguments.sizes.split(","):
+            costs.append(
+                measure(["convert", *words, "--fp16", "--size", size], predicted(checkpoint, size))
+            )
+            if arguments.json:
+                _write(arguments.json, costs)
+    table = Table("command", "seconds", "peak GiB", "predicted GiB")
     for cost in costs:
-        table.add_row(cost.command, f"{cost.seconds:.1f}", f"{cost.peak_gib:.2f}")
+        numbers = (f"{cost.seconds:.1f}", f"{cost.peak_gib:.2f}", f"{cost.predicted_gib:.2f}")
+        table.add_row(cost.command, *numbers)
     Console().print(table)
-    if arguments.json:
-        machine = {"machine": f"{platform.machine()}, {os.cpu_count()} CPUs", "runs": 1}
-        record = {"conditions": machine, "costs": [asdict(cost) for cost in costs]}
-        arguments.json.write_text(json.dumps(record, indent=2) + "\n")
 
 
-def measure(words: list[str]) -> Cost:
+def bundled(name: str) -> LoadedCheckpoint:
+    """The weights that `--model` alone takes."""
+    spec = find_spec(name)
+    return load(bundled_checkpoint(spec), spec.name, spec.scale)
+
+
+def predicted(checkpoint: LoadedCheckpoint, size: str) -> float:
+    """What a conversion is said to need, in GiB."""
+    height, width = map(int, size.split("x"))
+    source = checkpoint_source(checkpoint)
+    return predicted_bytes(source.bytes_per_pixel, source.scale, height, width) / 2**30
+
+
+def _write(path: Path, costs: Sequence[Cost]) -> None:
+    conditions = {"machine": f"{platform.machine()}, {os.cpu_count()} CPUs", "runs": 1}
+    record = {"conditions": conditions, "costs": [asdict(cost) for cost in costs]}
+    path.write_text(json.dumps(record, indent=2) + "\n")
+
+
+def measure(words: list[str], predicted_gib: float) -> Cost:
     """Run one command in a scratch folder and watch its memory."""
     with tempfile.TemporaryDirectory() as scratch:
         start = time.perf_counter()
@@ -65,7 +99,7 @@ def measure(words: list[str]) -> Cost:
         seconds = time.perf_counter() - start
     if status:
         sys.exit(f"edgesr {' '.join(words)} failed with status {status}")
-    return Cost(f"edgesr {' '.join(words)}", seconds, peak[0] / 2**30)
+    return Cost(f"edgesr {' '.join(words)}", seconds, peak[0] / 2**30, predicted_gib)
 
 
 def _watch(process: psutil.Popen, peak: list[float]) -> None:

@@ -20,18 +20,19 @@ _BASE_BYTES = 1.5 * _GIB
 _COPIES = 10.0
 
 
-def check_memory(bytes_per_pixel: float, height: int, width: int) -> None:
+def check_memory(bytes_per_pixel: float, scale: int, height: int, width: int) -> None:
     """Refuse a size whose conversion needs more memory than this machine has free.
 
     Args:
         bytes_per_pixel: What `activation_bytes_per_pixel` says of the network.
+        scale: Its upscaling factor.
         height: Rows of the fixed input.
         width: Columns of the fixed input.
 
     Raises:
         SizeError: The predicted peak is larger than the memory that is free.
     """
-    needed, free = predicted_bytes(bytes_per_pixel, height, width), free_bytes()
+    needed, free = predicted_bytes(bytes_per_pixel, scale, height, width), free_bytes()
     if needed > free:
         raise SizeError(
             f"converting at {height}x{width} needs about {needed / _GIB:.1f} GiB of memory and "
@@ -40,7 +41,7 @@ def check_memory(bytes_per_pixel: float, height: int, width: int) -> None:
         )
 
 
-def predicted_bytes(bytes_per_pixel: float, height: int, width: int) -> float:
+def predicted_bytes(bytes_per_pixel: float, scale: int, height: int, width: int) -> float:
     """Predicted peak memory of a conversion with its parity run."""
     return _BASE_BYTES + _COPIES * bytes_per_pixel * height * width
 

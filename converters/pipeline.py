@@ -127,7 +127,7 @@ def _folded(
     if isinstance(source, LoadedCheckpoint):
         with _stage(progress, "fold"):
             source = checkpoint_source(source)
-    check_memory(source.bytes_per_pixel, spec.height, spec.width)
+    check_memory(source.bytes_per_pixel, source.scale, spec.height, spec.width)
     return source
 
 

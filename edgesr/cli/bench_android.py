@@ -13,15 +13,20 @@ from rich.text import Text
 
 from android_bench.cases import Plan
 from android_bench.check import TorchReference
-from android_bench.command import Delegate, GpuBackend, Precision, Setting
+from android_bench.command import Delegate, GpuBackend, Load, Precision, Setting
+from android_bench.cooldown import Cooldown
 from android_bench.errors import BenchError, SettingError
 from android_bench.harness import run_benchmark
 from android_bench.measured import REFERENCES
+from android_bench.protocol import load_protocol, scored
 from android_bench.record import BenchRecord, Case
+from edgesr.cli.bench_options import PhoneOptions, refuse_beside_protocol
 from edgesr.cli.bench_records import give_out
+from edgesr.cli.bench_torch import find_networks
 from edgesr.cli.progress_bar import progress_bar
 from edgesr.errors import PictureError
 
+_PHONE_THREADS = (4,)
 _PICTURES = 2
 _PIPE_WIDTH = 160
 _OPERATORS = 10
@@ -52,6 +57,65 @@ def settings(
             for count in threads if delegate.on_cpu else (None,):
                 found.append(Setting(delegate, precision, backend, count))
     return tuple(found)
+
+
+def measured(
+    files: Sequence[Path],
+    options: PhoneOptions,
+    threads: tuple[int, ...] | None,
+    runs: int,
+    warm_up: int,
+) -> BenchRecord:
+    """The whole measurement with --on android, scored where there is a protocol.
+
+    Args:
+        files: The `.tflite` files.
+        options: The options of phones.
+        threads: CPU threads; None for the usual number.
+        runs: Of one invocation.
+        warm_up: Runs before these.
+
+    Raises:
+        EdgeSRError: The options do not fit, or no file can be measured.
+        click.UsageError: An option stands beside a protocol that fixes it.
+    """
+    rules = None
+    if options.protocol is None:
+        plan = _plan(options, threads or _PHONE_THREADS, runs, warm_up)
+    else:
+        refuse_beside_protocol()
+        rules = load_protocol(options.protocol)
+        plan = rules[0].plan(
+            limit_s=options.time_limit,
+            sustained_s=_seconds(options.sustained),
+            profile=options.profile,
+        )
+    pictures = choose_pictures(options.pictures) if options.checks else None
+    networks = (
+        find_networks(files, options.checkpoints, required=options.check_torch)
+        if options.checks
+        else {}
+    )
+    record = measure(files, plan, options.serials, options.binary, pictures, networks)
+    return record if rules is None else scored(record, *rules)
+
+
+def _plan(options: PhoneOptions, threads: tuple[int, ...], runs: int, warm_up: int) -> Plan:
+    """What the options ask for where no protocol does."""
+    return Plan(
+        settings=settings(options.delegates, options.precisions, options.gpu_backend, threads),
+        load=Load(runs=runs, warm_up_runs=warm_up, max_secs=options.time_limit / 3),
+        repeats=options.repeats,
+        pinned=options.pin,
+        cooldown=Cooldown(battery_celsius=options.max_battery, limit_s=options.cool_down),
+        limit_s=options.time_limit,
+        sustained_s=_seconds(options.sustained),
+        profile=options.profile,
+    )
+
+
+def _seconds(minutes: float | None) -> float | None:
+    return None if minutes is None else 60 * minutes
 
 
 def choose_pictures(folder: Path | None) -> list[Path]:
