@@ -1,6 +1,7 @@
 """Make the `.tflite` files that come with edgesr, prove and measure them, and write their cards.
 
     python -m converters.shipped               (or: make models)
+    python -m converters.shipped --model rtc   that network's files; all are measured again
     python -m converters.shipped --measure     latency and quality again, the files staying
 
 FP16 and FP32 at 720x480 of every network with bundled weights go to `tflite_models/`. Calibration
@@ -205,14 +206,21 @@ def cards(manifests: Sequence[Manifest], measurements: Measurements) -> dict[str
 
 
 def write_all(
-    folder: Path, pictures: Path, benchmarks: Path, progress: ProgressCallback = silent
+    folder: Path,
+    pictures: Path,
+    benchmarks: Path,
+    specs: Sequence[ArchSpec] | None = None,
+    progress: ProgressCallback = silent,
 ) -> list[Manifest]:
-    """Make everything in a folder anew; all of it is written, or nothing.
+    """Make the files of networks in a folder anew; all of it is written, or nothing.
+
+    Everything in the folder is measured, since latencies are only comparable within one run.
 
     Args:
         folder: Where to; files there are replaced.
         pictures: Folder of photographs.
         benchmarks: The folder of the benchmark sets.
+        specs: The networks; None for all that are shipped. The files of the others are there.
         progress: Told of every stage.
 
     Raises:
@@ -220,15 +228,19 @@ def write_all(
     """
     gpu = look_for_gpu()
     with tempfile.TemporaryDirectory(prefix="edgesr-") as scratch:
-        files = [
-            file
-            for spec in shipped_specs()
+        made = {
+            file.name: file
+            for spec in (shipped_specs() if specs is None else specs)
             for file in build(spec, Path(scratch), progress=progress)
-        ]
-        manifests = [proven(file, pictures, gpu, progress) for file in files]
+        }
+        proofs = {name: proven(file, pictures, gpu, progress) for name, file in made.items()}
+        # What is made anew does not lie in the folder yet, or lies there as it was.
+        names = dict.fromkeys([*(file.name for file in _files(folder)), *made])
+        files = _in_order([made.get(name, folder / name) for name in names])
+        manifests = [proofs.get(file.name) or read_manifest(manifest_path(file)) for file in files]
         measurements = measured(files, benchmarks)
-        contents = {file.name: file.read_bytes() for file in files}
-    texts = {manifest_path(Path(m.file)).name: m.to_json() for m in manifests}
+        contents = {name: file.read_bytes() for name, file in made.items()}
+    texts = {manifest_path(Path(name)).name: proof.to_json() for name, proof in proofs.items()}
     _write(folder, contents, texts | _measured_texts(manifests, measurements))
     return manifests
 
@@ -243,15 +255,20 @@ def measure_again(folder: Path, benchmarks: Path) -> list[Manifest]:
     Raises:
         EdgeSRError: A file cannot be read, measured or written.
     """
-    # In the order of the networks, as `write_all` has them.
-    files = [
-        file
-        for spec in shipped_specs()
-        for file in sorted(folder.glob(f"{spec.name}_x{spec.scale}_*.tflite"))
-    ]
+    files = _files(folder)
     manifests = [read_manifest(manifest_path(file)) for file in files]
     _write(folder, {}, _measured_texts(manifests, measured(files, benchmarks)))
     return manifests
+
+
+def _files(folder: Path) -> list[Path]:
+    """The shipped files of a folder, in the order of the networks."""
+    return _in_order(list(folder.glob("*.tflite")))
+
+
+def _in_order(files: Sequence[Path]) -> list[Path]:
+    begin = [f"{spec.name}_x{spec.scale}_" for spec in shipped_specs()]
+    return [file for start in begin for file in sorted(files) if file.name.startswith(start)]
 
 
 def _measured_texts(manifests: Sequence[Manifest], measurements: Measurements) -> dict[str, str]:
@@ -270,7 +287,8 @@ def _write(folder: Path, files: Mapping[str, bytes], texts: Mapping[str, str]) -
 
 @click.command()
 @click.option("--measure", "only_measure", is_flag=True, help="Leave the files as they are.")
-def command(*, only_measure: bool) -> None:
+@click.option("--model", "models", multiple=True, help="Make the files of this network alone.")
+def command(*, only_measure: bool, models: tuple[str, ...]) -> None:
     """Make, prove and measure the shipped files."""
     try:
         pictures = default_pictures()
@@ -279,7 +297,8 @@ def command(*, only_measure: bool) -> None:
         if only_measure:
             manifests = measure_again(FOLDER, benchmarks_folder())
         else:
-            manifests = write_all(FOLDER, pictures, benchmarks_folder())
+            specs = [find_spec(name) for name in models] or None
+            manifests = write_all(FOLDER, pictures, benchmarks_folder(), specs)
     except EdgeSRError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
