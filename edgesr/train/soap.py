@@ -23,7 +23,7 @@ _FIRST_GRADIENTS = 20
 
 
 class Soap(torch.optim.Optimizer):
-    """The optimiser for weights of any shape; a vector counts as a matrix of one column.
+    """The optimiser, for weights of any shape: a vector counts as a matrix of one column.
 
     Meant for small networks: a side of n entries costs two n x n matrices and, at every refresh, a
     QR decomposition.
@@ -56,7 +56,8 @@ class Soap(torch.optim.Optimizer):
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is not None:
-                    self._move(weight, weight.grad.reshape(len(weight), -1), group["lr"])
+                    rows = weight.shape[0] if weight.ndim else 1
+                    self._move(weight, weight.grad.reshape(rows, -1), group["lr"])
         return loss
 
     def _move(self, weight: Tensor, gradient: Tensor, rate: float) -> None:

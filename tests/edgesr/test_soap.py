@@ -41,7 +41,9 @@ def test_nothing_moves_until_there_are_eigenbases() -> None:
     assert _steps((3, 4), gradients, constants).all()
 
 
-@pytest.mark.parametrize("shape", [(3, 5), (4,), (3, 2, 3, 3)], ids=["matrix", "vector", "kernel"])
+@pytest.mark.parametrize(
+    "shape", [(3, 5), (4,), (1,), (3, 2, 3, 3)], ids=["matrix", "vector", "one", "kernel"]
+)
 def test_the_first_move_is_adams_between_the_eigenbases(shape: tuple[int, ...]) -> None:
     constants = Constants(betas=(0.8, 0.9), shampoo_beta=0.7, eps=1e-12)
     gradients = _gradients(21, shape)
@@ -98,6 +100,16 @@ def _correlated_regression(optimizer_of: type[Soap] | type[torch.optim.Adam]) ->
 def test_where_inputs_are_correlated_it_is_well_ahead_of_adam() -> None:
     soap, adam = (_correlated_regression(which) for which in (Soap, torch.optim.Adam))
     assert soap < 0.1 * adam, f"SOAP {soap:.3g}, Adam {adam:.3g}"
+
+
+def test_a_weight_that_is_one_number_moves_against_its_gradient() -> None:
+    weight = nn.Parameter(torch.tensor(1.0))
+    optimizer = Soap([weight], _RATE, Constants())
+    for _ in range(30):
+        weight.grad = torch.tensor(2.0)
+        optimizer.step()
+    # Ten moves at the full rate, as all gradients are alike.
+    assert float(weight.detach()) == pytest.approx(1.0 - 10 * _RATE, abs=1e-3)
 
 
 def test_weights_without_a_gradient_are_left_alone() -> None:
