@@ -1,0 +1,30 @@
+"""How much memory a conversion is said to need, beside what conversions were measured to need."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from converters.memory import predicted_bytes
+from converters.source import checkpoint_source
+from edgesr.bundled import bundled_checkpoint
+from edgesr.checkpoints import load
+from edgesr.registry import find_spec
+
+_RECORD = Path(__file__).parents[2] / "benchmarks" / "results" / "convert_memory.json"
+_COSTS = {cost["command"]: cost for cost in json.loads(_RECORD.read_text())["costs"]}
+
+
+@pytest.mark.parametrize("command", _COSTS)
+def test_a_conversion_needs_what_is_predicted_and_not_much_less(command: str) -> None:
+    cost = _COSTS[command]
+    assert cost["peak_gib"] <= cost["predicted_gib"] <= cost["peak_gib"] + 0.75
+
+
+@pytest.mark.parametrize("model", ["rtc", "fmen-s"])
+def test_the_record_holds_what_the_code_predicts(model: str) -> None:
+    spec = find_spec(model)
+    source = checkpoint_source(load(bundled_checkpoint(spec), spec.name, spec.scale))
+    predicted_gib = predicted_bytes(source.bytes_per_pixel, source.scale, 720, 480) / 2**30
+    recorded = _COSTS[f"edgesr convert --model {model} --fp16 --size 720x480"]["predicted_gib"]
+    assert predicted_gib == pytest.approx(recorded, rel=1e-6)
