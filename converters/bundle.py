@@ -1,6 +1,6 @@
 """Take a training's weights into the package: file, record and model card.
 
-    python -m converters.bundle RUN --data DIR
+    python -m converters.bundle RUN --data DIR [--last]
 
 RUN is the folder that `edgesr train` filled; DIR the pictures that it was trained on, to prove by
 their digest what they are. The benchmark sets are those under EDGESR_SHARED.
@@ -55,14 +55,18 @@ ORIGINS = {
 LICENCE = "Apache-2.0; trained on BSDS500 among others, whose terms are research use"
 
 
-def bundle(run: Path, data: Sequence[Path], benchmarks: Path, output: Path) -> WeightsRecord:
-    """Measure a training's best weights and write them with record and card.
+def bundle(
+    run: Path, data: Sequence[Path], benchmarks: Path, output: Path, *, last: bool = False
+) -> WeightsRecord:
+    """Measure a training's weights and write them with record and card.
 
     Args:
         run: The folder of the training.
         data: The folders it was trained on.
         benchmarks: The folder of the benchmark sets.
         output: The folder to write to; files there are replaced.
+        last: Take the weights of the last step instead of those that measured best: nothing is
+            chosen by what is then reported.
 
     Raises:
         CheckpointError: The weights cannot be read.
@@ -71,9 +75,10 @@ def bundle(run: Path, data: Sequence[Path], benchmarks: Path, output: Path) -> W
         PictureError: The pictures are not those that the training recorded, or of unknown origin.
     """
     folder = RunFolder(run)
-    training = _read_run(folder)
-    content = folder.best.read_bytes()
-    checkpoint = load(folder.best, training["model"])
+    weights = folder.model if last else folder.best
+    training = _read_run(folder, weights) | {"taken": "last" if last else "best"}
+    content = weights.read_bytes()
+    checkpoint = load(weights, training["model"])
     origins = _data(data, checkpoint.spec.scale, training)
     # As the finished file will be loaded: these facts are part of the `.tflite` that is measured.
     name = stem(checkpoint.spec)
@@ -101,17 +106,17 @@ def bundle(run: Path, data: Sequence[Path], benchmarks: Path, output: Path) -> W
     return record
 
 
-def _read_run(folder: RunFolder) -> dict[str, Any]:
+def _read_run(folder: RunFolder, weights: Path) -> dict[str, Any]:
     """The record of a training that has ended."""
     try:
         run = json.loads(folder.record.read_bytes())
-        finished, path = run["result"]["finished"], folder.best
+        finished = run["result"]["finished"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OutputError(
             f"cannot read {folder.record} ({error!r}), which a training writes at its end; name "
             "the folder of one that has ended"
         ) from error
-    if not finished or not path.is_file():
+    if not finished or not weights.is_file():
         raise OutputError(f"{folder.path} holds no finished training; go on with it first")
     return run
 
@@ -206,10 +211,11 @@ def benchmarks_folder() -> Path:
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--data", required=True, multiple=True, type=click.Path(path_type=Path))
-def command(run: Path, data: tuple[Path, ...]) -> None:
-    """Take the best weights of the training in RUN into the package."""
+@click.option("--last", is_flag=True, help="Those of the last step, not those that measured best.")
+def command(*, run: Path, data: tuple[Path, ...], last: bool) -> None:
+    """Take the weights of the training in RUN into the package."""
     try:
-        record = bundle(run, data, benchmarks_folder(), WEIGHTS_FOLDER)
+        record = bundle(run, data, benchmarks_folder(), WEIGHTS_FOLDER, last=last)
     except EdgeSRError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)

@@ -88,10 +88,19 @@ def _training(record: WeightsRecord) -> str:
             f"torch {machine['torch']}",
             f"- Seed: {run['recipe']['seed']}",
             f"- Commit: `{run['commit']}`",
-            f"- Start: {_start(run)}; taken are the averaged weights of step "
-            f"{result['best_step']:,}, the best of those measured on {_chosen_on(record)} "
-            f"({result['psnr_db']:.3f} dB there)",
+            f"- Start: {_start(run)}; {_taken(record)}",
         ]
+    )
+
+
+def _taken(record: WeightsRecord) -> str:
+    """Which of the training's weights these are. Records of before there was a choice: the best."""
+    result = record.training["result"]
+    if record.training.get("taken") == "last":
+        return "taken are the averaged weights of the last step"
+    return (
+        f"taken are the averaged weights of step {result['best_step']:,}, the best of those "
+        f"measured on {_chosen_on(record)} ({result['psnr_db']:.3f} dB there)"
     )
 
 
