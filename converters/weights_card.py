@@ -67,10 +67,21 @@ def _data(record: WeightsRecord) -> str:
     lines = ["| folder | pictures | what | terms |", "|---|---|---|---|"]
     lines += [f"| {d.folder} | {d.pictures} | {d.origin} | {d.terms} |" for d in record.data]
     digest = record.training["data"]["training"]
-    return (
+    text = (
         "\n".join(lines) + "\n\nThe digest of all training pixels is the one that the training "
         f"recorded (sha256 `{digest}`). The pictures are no part of edgesr."
     )
+    earlier = [other for other in _earlier_digests(record.training) if other != digest]
+    if earlier:
+        shown = ", ".join(f"`{other[:16]}...`" for other in dict.fromkeys(earlier))
+        text += f" The trainings that it began from saw other sets (sha256 {shown})."
+    return text
+
+
+def _earlier_digests(run: Mapping[str, Any]) -> list[str]:
+    """Of the pixels of the trainings before, the nearest first."""
+    facts = (run.get("first_weights") or {}).get("facts")
+    return [facts["data"]["training"], *_earlier_digests(facts)] if facts else []
 
 
 def _training(record: WeightsRecord) -> str:
