@@ -31,6 +31,8 @@ Float32Array = NDArray[np.float32]
 _OUTPUT = f"{WORKSPACE}/output.bin"
 #: Takes RGB 1 x height x width x 3 in [0, 1], and gives the same, scale times as large.
 Network = Callable[[Float32Array], Float32Array]
+#: Takes a drawn input and gives it with the share of its contrast that the network can take.
+Weakening = Callable[[Float32Array], tuple[Float32Array, float]]
 
 
 #: Arithmetic on the phone -> how near to the same file in FP32 on this host's CPU.
@@ -45,11 +47,14 @@ class TorchReference:
         network: It, as a function; None where there is none.
         missing: Why there is none.
         gates: Arithmetic on the phone -> how near to the network.
+        weakening: What drawn inputs go through first, as in `edgesr verify`: a network that leaves
+            its own range on one says nothing of a file there. Photographs are taken as they are.
     """
 
     network: Network | None = None
     missing: str = ""
     gates: Mapping[Precision, Bounds] = field(default_factory=dict[Precision, Bounds])
+    weakening: Weakening | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,12 +107,11 @@ def expect(path: Path, pictures: Sequence[Path], torch: TorchReference | None = 
     graph = parse_model(read_model_bytes(path), str(path))["subgraphs"][0]
     name = tensor_name(graph["tensors"][graph["inputs"][0]])
     shape = runner.shape
-    inputs = [(picture.name, _crop(picture, shape)) for picture in pictures]
+    inputs = [(picture.name, _network_input(_crop(picture, shape))) for picture in pictures]
     if not inputs:
-        inputs = [("test card", draw_test_card(shape.height, shape.width))]
+        inputs = [_test_card(shape, torch)]
     samples: list[Sample] = []
-    for called, hwc_u8 in inputs:
-        lr_nhwc = (hwc_u8.astype(np.float32) / np.float32(255))[np.newaxis]
+    for called, lr_nhwc in inputs:
         wanted = None if torch is None or torch.network is None else torch.network(lr_nhwc)
         if wanted is not None and wanted.shape != shape.hr_nhwc:
             raise ModelFileError(
@@ -116,6 +120,19 @@ def expect(path: Path, pictures: Sequence[Path], torch: TorchReference | None = 
             )
         samples.append(Sample(called, lr_nhwc, runner.run(lr_nhwc).copy(), wanted))
     return Expected(name, shape, tuple(samples), torch)
+
+
+def _test_card(shape: ModelShape, torch: TorchReference | None) -> tuple[str, Float32Array]:
+    """The test card and its name, in the contrast that the network can take."""
+    lr_nhwc = _network_input(draw_test_card(shape.height, shape.width))
+    if torch is None or torch.weakening is None:
+        return "test card", lr_nhwc
+    lr_nhwc, contrast = torch.weakening(lr_nhwc)
+    return "test card" + (f" at {contrast:g} of its contrast" if contrast < 1 else ""), lr_nhwc
+
+
+def _network_input(hwc_u8: NDArray[np.uint8]) -> Float32Array:
+    return (hwc_u8.astype(np.float32) / np.float32(255))[np.newaxis]
 
 
 def check_fidelity(

@@ -81,7 +81,10 @@ def _data(record: WeightsRecord) -> str:
 def _earlier_digests(run: Mapping[str, Any]) -> list[str]:
     """Of the pixels of the trainings before, the nearest first."""
     facts = (run.get("first_weights") or {}).get("facts")
-    return [facts["data"]["training"], *_earlier_digests(facts)] if facts else []
+    if not facts:
+        return []
+    own = facts.get("data", {}).get("training")
+    return [*([own] if own else []), *_earlier_digests(facts)]
 
 
 def _training(record: WeightsRecord) -> str:

@@ -13,6 +13,7 @@ from edgesr.errors import CheckpointError, EdgeSRError
 from edgesr.progress import ProgressCallback
 
 if TYPE_CHECKING:
+    from android_bench.check import Float32Array
     from converters.manifest import Facts
     from converters.verify_file import FileDescription
     from edgesr.checkpoints import LoadedCheckpoint
@@ -66,6 +67,7 @@ def _network(
 ) -> tuple[TorchReference, str]:
     """The network of a file, and the digest of its weights."""
     require("comparing with PyTorch", ["torch"], "convert")
+    from converters.probes import Probe, within_range
     from converters.verify import torch_reference
     from converters.verify_file import describe
 
@@ -74,8 +76,13 @@ def _network(
     if facts is None:
         raise CheckpointError(f"{file.name} does not say which network it was made from")
     loaded = own.get(facts.weights_sha256) or _weights(file, facts, progress)
-    network = torch_reference(loaded.net, loaded.spec.value_range)
-    return TorchReference(network, gates=_gates(described)), facts.weights_sha256
+    network, digest = torch_reference(loaded.net, loaded.spec.value_range), facts.weights_sha256
+
+    def weakening(lr_nhwc: "Float32Array") -> "tuple[Float32Array, float]":
+        probe, _ = within_range(Probe("drawn", lr_nhwc), network)
+        return probe.lr_nhwc, probe.contrast
+
+    return TorchReference(network, gates=_gates(described), weakening=weakening), digest
 
 
 def _weights(file: Path, facts: "Facts", progress: ProgressCallback) -> "LoadedCheckpoint":
