@@ -302,6 +302,11 @@ def _problem(detail: Mapping[str, Any]) -> str:
             return f"{key}: unknown key; take it out or correct its name"
         case "missing":
             return f"{key}: missing; add it"
+        case "union_tag_not_found":
+            return f"{key}.kind: missing; add it"
+        case "union_tag_invalid":
+            found = detail["ctx"]
+            return f"{key}.kind: got {found['tag']!r}, allowed {found['expected_tags']}"
         case _:
             value = detail["input"]
             shown = "" if isinstance(value, Mapping | list) else f"got {value!r}: "

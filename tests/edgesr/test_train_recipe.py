@@ -71,7 +71,35 @@ def test_the_collapsible_network_trains_in_two_stages() -> None:
         pytest.param("rate", "rat", "stages.1.schedule.rat: unknown key", id="misspelt"),
         pytest.param("batch = 4\n", "", "stages.1.batch: missing", id="missing"),
         pytest.param("steps = 10", "steps = 0", "stages.1.steps: got 0: ", id="zero"),
-        pytest.param('"cosine"', '"linear"', "stages.1.schedule", id="schedule"),
+        pytest.param(
+            '"cosine"',
+            '"linear"',
+            "stages.1.schedule.kind: got 'linear', allowed 'cosine', 'halving'",
+            id="schedule",
+        ),
+        pytest.param('kind = "cosine"\n', "", "stages.1.schedule.kind: missing", id="no-schedule"),
+        pytest.param(
+            "[[stages]]",
+            "[optimizer]\nkind = 'sgd'\n[[stages]]",
+            "optimizer.kind: got 'sgd', allowed 'adam', 'soap'",
+            id="optimizer",
+        ),
+        pytest.param(
+            "[[stages]]",
+            "[optimizer]\neps = 1e-8\n[[stages]]",
+            "optimizer.kind: missing",
+            id="no-optimizer",
+        ),
+        pytest.param(
+            "[[stages]]",
+            "[optimizer]\nkind = 'soap'\nrefresh_every = 0\n[[stages]]",
+            "optimizer.refresh_every: got 0",
+            id="refresh",
+        ),
+        pytest.param(
+            "scale = 2", "scale = 2\nreductions = [1.5]", "reductions.1: got 1.5", id="up"
+        ),
+        pytest.param("scale = 2", "scale = 2\ndraw = 'lines'", "draw: got 'lines'", id="draw"),
         pytest.param("1e-3", "1e-3\nwarm_up = 10", "warm_up: got 10, allowed less", id="warm-up"),
         pytest.param("16", "16\nloss = 'l3'", "stages.1.loss: got 'l3'", id="loss"),
         pytest.param("[[stages]]", "[stages]", "stages: ", id="table"),
