@@ -37,8 +37,8 @@ Examples:
     required=True,
     metavar="NAME|FILE.toml",
     help="What to train and how: imdn, fmen, clb (the papers'), rtc-2core, rtc-2core-longer, "
-    "rtc-2core-sharp, rtc-2core-last, rtc-gpu, fmen-s-2core, fmen-s-gpu (ours), smoke, or a file "
-    "of your own.",
+    "rtc-2core-sharp, rtc-2core-last, rtc-2core-drawn, rtc-gpu, fmen-s-2core, fmen-s-2core-sharp, "
+    "fmen-s-gpu (ours), smoke, or a file of your own.",
 )
 @click.option(
     "--data",

@@ -1,0 +1,196 @@
+"""Drawn pictures for training, beside photographs.
+
+    python -m edgesr.train.drawings OUT --pictures 160
+
+Photographs hold few hard lines, little writing and hardly a pattern at full contrast near the
+finest period. A network that saw nothing else may put dots beside such lines. The same numbers make
+the same pictures: random ones are of numpy's frozen legacy generator, the font is Pillow's own.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import numpy as np
+from numpy.random import RandomState
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from edgesr.errors import EdgeSRError, OutputError, SizeError
+from edgesr.files import atomic_outputs
+from edgesr.progress import ProgressCallback, silent
+
+_Colour = tuple[int, int, int]
+_Canvas = Callable[[ImageDraw.ImageDraw, int, int, RandomState], None]
+
+_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:;!?()+-=/&%#@"
+#: HR pixels are drawn as they are (stairs), or four or sixteen times as many and averaged (smooth).
+_OVERSAMPLING = (1, 2, 4)
+
+
+def draw_picture(index: int, side: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Draw one picture: in turn lines, shapes, writing, waves, and lines or writing in 2x2 blocks.
+
+    Args:
+        index: Which one, 0 or more.
+        side: Height and width, 16 and more.
+        seed: Another seed, other pictures; 0 or more.
+
+    Returns:
+        `picture_hwc_u8`, RGB.
+
+    Raises:
+        SizeError: A number is below what is allowed.
+    """
+    if side < 16 or index < 0 or seed < 0:
+        raise SizeError(
+            f"got picture {index} of {side}x{side} by seed {seed}, allowed 0 and more, 16x16 and "
+            "more, 0 and more"
+        )
+    random = RandomState(np.array([seed, index], np.uint32))
+    kinds: tuple[Callable[[int, RandomState], NDArray[np.uint8]], ...] = (
+        lambda side, random: _drawn(_lines, side, random),
+        lambda side, random: _drawn(_shapes, side, random),
+        lambda side, random: _drawn(_writing, side, random),
+        _waves,
+        _in_blocks,
+    )
+    return kinds[index % len(kinds)](side, random)
+
+
+def write_drawings(
+    folder: Path, pictures: int, side: int, seed: int = 0, *, progress: ProgressCallback = silent
+) -> None:
+    """Write drawn pictures as PNG files.
+
+    Args:
+        folder: Made if it is missing. Files of the same names are replaced.
+        pictures: How many, 1 or more.
+        side: Height and width, 16 or more.
+        seed: Another seed, other pictures.
+        progress: Told of pictures drawn.
+
+    Raises:
+        OutputError: The folder cannot be written.
+        SizeError: A number is below what is allowed.
+    """
+    if pictures < 1:
+        raise SizeError(f"got {pictures} pictures, allowed 1 and more")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make {folder}: {error.strerror or error}") from error
+    progress("drawings", 0, pictures)
+    for index in range(pictures):
+        picture_hwc_u8 = draw_picture(index, side, seed)
+        with atomic_outputs([folder / f"{index:04}.png"], overwrite=True) as (temporary,):
+            Image.fromarray(picture_hwc_u8).save(temporary, "PNG")
+        progress("drawings", index + 1, pictures)
+
+
+def _drawn(canvas: _Canvas, side: int, random: RandomState) -> NDArray[np.uint8]:
+    """On a plain ground of any colour, often white or black, with stairs or smooth."""
+    factor = _OVERSAMPLING[random.randint(len(_OVERSAMPLING))]
+    image = Image.new("RGB", (factor * side, factor * side), _colour(random))
+    canvas(ImageDraw.Draw(image), factor * side, factor, random)
+    large = np.asarray(image, np.float64).reshape(side, factor, side, factor, 3)
+    return np.rint(large.mean(axis=(1, 3))).astype(np.uint8)
+
+
+def _in_blocks(side: int, random: RandomState) -> NDArray[np.uint8]:
+    """Lines or writing with stairs of 2x2 pixels: reduced by two they are hard one-pixel lines."""
+    half = (side + 1) // 2
+    image = Image.new("RGB", (half, half), _colour(random))
+    (_lines, _writing)[random.randint(2)](ImageDraw.Draw(image), half, 1, random)
+    return np.asarray(image).repeat(2, axis=0).repeat(2, axis=1)[:side, :side]
+
+
+def _lines(draw: ImageDraw.ImageDraw, side: int, pixel: int, random: RandomState) -> None:
+    """Straight ones, in bundles and alone, and polygons' outlines."""
+    for _ in range(random.randint(4, 24)):
+        width = pixel * int(random.choice((1, 1, 1, 2, 2, 3, 4, 6)))
+        colour = _colour(random)
+        start, end, step = random.uniform(-0.2, 1.2, (3, 2)) * side
+        for repeat in range(int(random.choice((1, 1, 4, 12)))):
+            offset = repeat * (step - side / 2) / 12
+            draw.line((*(start + offset), *(end + offset)), fill=colour, width=width)
+    for _ in range(random.randint(4)):
+        draw.polygon((random.uniform(size=8) * side).tolist(), outline=_colour(random))
+
+
+def _shapes(draw: ImageDraw.ImageDraw, side: int, pixel: int, random: RandomState) -> None:
+    """Discs and boxes over each other, filled or outlined, also across the picture's borders."""
+    for _ in range(random.randint(8, 60)):
+        radii = side * random.uniform(0.01, 0.2, 2)
+        centre = random.uniform(-0.1, 1.1, 2) * side
+        box = (*(centre - radii), *(centre + radii))
+        fill = _colour(random) if random.randint(3) else None
+        outline, width = _colour(random), pixel * random.randint(1, 5)
+        if random.randint(2):
+            draw.ellipse(box, fill=fill, outline=outline, width=width)
+        else:
+            draw.rectangle(box, fill=fill, outline=outline, width=width)
+
+
+def _writing(draw: ImageDraw.ImageDraw, side: int, pixel: int, random: RandomState) -> None:
+    """Lines of characters of all sizes."""
+    colour, top = _colour(random), 0.0
+    while top < side:
+        size = pixel * random.uniform(8, 40)
+        if not random.randint(3):
+            colour = _colour(random)
+        text = "".join(random.choice(list(_CHARACTERS + 12 * " "), 80).tolist())
+        font = ImageFont.load_default(size=size)
+        draw.text((-random.uniform(0, size), top), text, fill=colour, font=font)
+        top += 1.2 * size
+
+
+def _waves(side: int, random: RandomState) -> NDArray[np.uint8]:
+    """Straight or round waves, of one period or of all, from faint to full contrast."""
+    y, x = np.meshgrid(np.arange(side), np.arange(side), indexing="ij")
+    centre_y, centre_x = random.uniform(-0.5, 1.5, 2) * side
+    radius = np.hypot(y - centre_y, x - centre_x)
+    angle = random.uniform(0, np.pi)
+    finest = np.pi / random.uniform(1, 8)  # radians per pixel
+    phase_of = (
+        lambda: finest * (np.cos(angle) * x + np.sin(angle) * y),
+        lambda: finest * radius,
+        lambda: finest * radius**2 / (2 * radius.max()),
+        lambda: finest * radius**2 / (2 * radius.max()),
+    )
+    wave = np.cos(phase_of[random.randint(4)]() + random.uniform(0, 2 * np.pi))
+    if not random.randint(4):
+        wave = np.sign(wave)  # square waves
+    low, high = (np.array(_colour(random)) for _ in range(2))
+    if random.randint(2):
+        low, high = low.mean().repeat(3), high.mean().repeat(3)
+    share = (0.5 + 0.5 * wave)[..., None]
+    return np.rint(low + (high - low) * share).astype(np.uint8)
+
+
+def _colour(random: RandomState) -> _Colour:
+    """Black, white, grey or any, equally likely."""
+    kind = random.randint(4)
+    red, green, blue = random.randint(256, size=3).tolist()
+    return ((0, 0, 0), (255, 255, 255), (red, red, red), (red, green, blue))[kind]
+
+
+@click.command()
+@click.argument("folder", metavar="OUT", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--pictures", default=160, show_default=True, help="How many.")
+@click.option("--side", default=320, show_default=True, help="Height and width in pixels.")
+@click.option("--seed", default=0, show_default=True, help="Another seed, other pictures.")
+def main(folder: Path, pictures: int, side: int, seed: int) -> None:
+    """Draw pictures for training into OUT.
+
+    Example: python -m edgesr.train.drawings drawn, then edgesr train ... --data photos --data drawn
+    """
+    try:
+        write_drawings(folder, pictures, side, seed)
+    except EdgeSRError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"{folder}: {pictures} pictures of {side}x{side}")
+
+
+if __name__ == "__main__":
+    main()
