@@ -7,6 +7,7 @@ finest period. A network that saw nothing else may put dots beside such lines. T
 the same pictures: random ones are of numpy's frozen legacy generator, the font is Pillow's own.
 """
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,11 +43,7 @@ def draw_picture(index: int, side: int, seed: int = 0) -> NDArray[np.uint8]:
     Raises:
         SizeError: A number is below what is allowed.
     """
-    if side < 16 or index < 0 or seed < 0:
-        raise SizeError(
-            f"got picture {index} of {side}x{side} by seed {seed}, allowed 0 and more, 16x16 and "
-            "more, 0 and more"
-        )
+    _check(index, side, seed)
     random = RandomState(np.array([seed, index], np.uint32))
     kinds: tuple[Callable[[int, RandomState], NDArray[np.uint8]], ...] = (
         lambda side, random: _drawn(_lines, side, random),
@@ -76,6 +73,7 @@ def write_drawings(
     """
     if pictures < 1:
         raise SizeError(f"got {pictures} pictures, allowed 1 and more")
+    _check(0, side, seed)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -86,6 +84,14 @@ def write_drawings(
         with atomic_outputs([folder / f"{index:04}.png"], overwrite=True) as (temporary,):
             Image.fromarray(picture_hwc_u8).save(temporary, "PNG")
         progress("drawings", index + 1, pictures)
+
+
+def _check(index: int, side: int, seed: int) -> None:
+    if side < 16 or index < 0 or seed < 0:
+        raise SizeError(
+            f"got picture {index} of {side}x{side} by seed {seed}, allowed 0 and more, 16x16 and "
+            "more, 0 and more"
+        )
 
 
 def _drawn(canvas: _Canvas, side: int, random: RandomState) -> NDArray[np.uint8]:
@@ -176,19 +182,23 @@ def _colour(random: RandomState) -> _Colour:
 
 
 @click.command()
-@click.argument("folder", metavar="OUT", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("folder", metavar="OUT", type=click.Path(path_type=Path))
 @click.option("--pictures", default=160, show_default=True, help="How many.")
 @click.option("--side", default=320, show_default=True, help="Height and width in pixels.")
 @click.option("--seed", default=0, show_default=True, help="Another seed, other pictures.")
 def main(folder: Path, pictures: int, side: int, seed: int) -> None:
-    """Draw pictures for training into OUT.
+    """Draw pictures for training into OUT, a folder of their own.
 
     Example: python -m edgesr.train.drawings drawn, then edgesr train ... --data photos --data drawn
     """
+    from edgesr.cli.progress_bar import progress_bar
+
     try:
-        write_drawings(folder, pictures, side, seed)
+        with progress_bar() as progress:
+            write_drawings(folder, pictures, side, seed, progress=progress)
     except EdgeSRError as error:
-        raise click.ClickException(str(error)) from error
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
     click.echo(f"{folder}: {pictures} pictures of {side}x{side}")
 
 

@@ -1,0 +1,103 @@
+"""Drawn pictures for training: the same ones for the same numbers, of every kind."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgesr.errors import OutputError, SizeError
+from edgesr.train.drawings import draw_picture, write_drawings
+
+KINDS = ("lines", "shapes", "writing", "waves", "blocks")
+BLOCKS = KINDS.index("blocks")
+
+
+@pytest.mark.parametrize("index", range(len(KINDS)), ids=KINDS)
+@pytest.mark.parametrize("side", [16, 97], ids=["smallest", "odd"])
+def test_a_picture_is_square_and_the_same_at_every_call(index: int, side: int) -> None:
+    picture_hwc_u8 = draw_picture(index, side)
+    assert picture_hwc_u8.shape == (side, side, 3)
+    assert picture_hwc_u8.dtype == np.uint8
+    np.testing.assert_array_equal(draw_picture(index, side), picture_hwc_u8)
+
+
+@pytest.mark.parametrize("kind", range(len(KINDS)), ids=KINDS)
+def test_of_every_kind_there_is_something_to_see(kind: int) -> None:
+    pictures = [draw_picture(kind + len(KINDS) * turn, 160) for turn in range(4)]
+    changes = [np.abs(np.diff(picture.astype(int), axis=1)).max() for picture in pictures]
+    assert max(changes) > 40, f"steps between neighbours: {changes}"
+
+
+def test_another_seed_or_number_draws_another_picture() -> None:
+    first = draw_picture(0, 64)
+    assert (draw_picture(0, 64, seed=1) != first).any()
+    assert (draw_picture(len(KINDS), 64) != first).any()
+
+
+def test_blocks_are_stairs_of_two_pixels() -> None:
+    picture_hwc_u8 = draw_picture(BLOCKS, 64)
+    small_hwc_u8 = picture_hwc_u8[::2, ::2]
+    np.testing.assert_array_equal(small_hwc_u8.repeat(2, 0).repeat(2, 1), picture_hwc_u8)
+
+
+def test_some_are_drawn_with_stairs_and_some_smoothly() -> None:
+    levels = [len(np.unique(draw_picture(len(KINDS) * turn, 64)[..., 0])) for turn in range(12)]
+    assert min(levels) < 16 < max(levels), f"levels of red in twelve pictures of lines: {levels}"
+
+
+@pytest.mark.parametrize(
+    ("index", "side", "seed"),
+    [(-1, 64, 0), (0, 15, 0), (0, 64, -1)],
+    ids=["number", "side", "seed"],
+)
+def test_numbers_out_of_range_are_refused(index: int, side: int, seed: int) -> None:
+    with pytest.raises(SizeError, match="allowed 0 and more, 16x16 and more"):
+        draw_picture(index, side, seed)
+
+
+def test_pictures_are_written_as_they_are_drawn(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    write_drawings(
+        tmp_path / "drawn", 6, 32, 3, progress=lambda _, done, all_: told.append((done, all_))
+    )
+    files = sorted((tmp_path / "drawn").iterdir())
+    assert [file.name for file in files] == [f"{index:04}.png" for index in range(6)]
+    for index, file in enumerate(files):
+        np.testing.assert_array_equal(np.asarray(Image.open(file)), draw_picture(index, 32, 3))
+    assert told == [(done, 6) for done in range(7)]
+
+
+def test_no_pictures_at_all_are_refused_and_nothing_is_made(tmp_path: Path) -> None:
+    with pytest.raises(SizeError, match="got 0 pictures, allowed 1 and more"):
+        write_drawings(tmp_path / "drawn", 0, 32)
+    assert not (tmp_path / "drawn").exists()
+
+
+def test_a_file_in_the_place_of_the_folder_is_one_clear_line(tmp_path: Path) -> None:
+    place = tmp_path / "drawn"
+    place.write_text("mine")
+    with pytest.raises(OutputError, match="cannot make"):
+        write_drawings(place, 1, 32)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "told"),
+    [
+        (("--pictures", "2", "--side", "16"), 0, "2 pictures of 16x16"),
+        (("--side", "3"), 1, "error: got picture 0 of 3x3"),
+    ],
+    ids=["drawn", "too small"],
+)
+def test_the_command_draws_or_says_why_not(
+    tmp_path: Path, options: tuple[str, ...], code: int, told: str
+) -> None:
+    command = [sys.executable, "-m", "edgesr.train.drawings", str(tmp_path / "drawn"), *options]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == code, run.stderr
+    assert told in run.stdout + run.stderr
+    files = list(tmp_path.rglob("*.png"))
+    assert len(files) == (2 if code == 0 else 0)
+    assert (tmp_path / "drawn").exists() == (code == 0)
