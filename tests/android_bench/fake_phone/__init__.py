@@ -4,7 +4,8 @@ from .adb_server import AdbServer
 from .binary import write_benchmark_binary
 from .device import Heat
 from .faults import Fault
-from .phone import FakePhone, Run
+from .phone import FakePhone
+from .run import Run
 from .timing import Speed
 from .voice import Dialect
 from .wire import VERSION_CHECKSUM

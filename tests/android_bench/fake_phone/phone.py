@@ -10,7 +10,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +21,7 @@ from .control import Control, Started
 from .device import Device, Heat, default_properties
 from .faults import Fault
 from .processes import kill_marked, marked
+from .run import Run
 from .shell import ShellSession, start_shell
 from .storage import with_launcher
 from .sync import SyncSession
@@ -31,24 +31,6 @@ from .wire import VERSION_SKIP_CHECKSUM
 
 _FEATURES = ("cmd", "stat_v2", "ls_v2", "fixed_push_mkdir")
 _PLENTY_KIB = 50_000_000
-
-
-@dataclass(frozen=True)
-class Run:
-    """One invocation of benchmark_model.
-
-    Attributes:
-        words: Its path and flags, with the phone's paths.
-        affinity: The mask given to taskset, hexadecimal; empty without it.
-    """
-
-    words: tuple[str, ...]
-    affinity: str
-
-    @property
-    def is_measurement(self) -> bool:
-        """Whether it was asked to run a model, not for its flags."""
-        return not any(word.startswith("--help") for word in self.words)
 
 
 class FakePhone:
