@@ -1,10 +1,12 @@
 """Wall time and peak memory of whole `edgesr convert` commands, parity run included.
 
     python benchmarks/convert_cost.py --json benchmarks/results/convert_cost.json
-    python benchmarks/convert_cost.py --models "" --checkpoint IMDN_x2.pth --json FILE
+    python benchmarks/convert_cost.py --memory --models "" --checkpoint IMDN_x2.pth \
+        --json benchmarks/results/convert_memory.json
 
 Beside each peak stands what `converters.memory` predicts, which must be more but not much more.
-Memory does not depend on what else the machine does, seconds do.
+Memory does not depend on what else the machine does, seconds do: `--memory` leaves them out, and
+keeps the record's commands that are not measured again.
 """
 
 import argparse
@@ -17,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -36,7 +38,7 @@ class Cost:
     """What one command took; memory is the resident set of the command and all its children."""
 
     command: str
-    seconds: float
+    seconds: float | None
     peak_gib: float
     predicted_gib: float
 
@@ -47,22 +49,36 @@ def main() -> None:
     parser.add_argument("--models", default="rtc,fmen-s", help="names, with commas; may be empty")
     parser.add_argument("--checkpoint", type=Path, action="append", default=[])
     parser.add_argument("--sizes", default="720x480")
+    parser.add_argument("--memory", action="store_true", help="leave the seconds out")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     sources = [(["--model", name], bundled(name)) for name in arguments.models.split(",") if name]
     sources += [(["--checkpoint", str(path)], load(path)) for path in arguments.checkpoint]
-    costs: list[Cost] = []
+    costs = recorded(arguments.json) if arguments.memory else {}
     for words, checkpoint in sources:
         for size in arguments.sizes.split(","):
-            costs.append(
-                measure(["convert", *words, "--fp16", "--size", size], predicted(checkpoint, size))
+            cost = measure(
+                ["convert", *words, "--fp16", "--size", size], predicted(checkpoint, size)
             )
+            costs[cost.command] = replace(cost, seconds=None) if arguments.memory else cost
             if arguments.json:
-                _write(arguments.json, costs)
+                _write(arguments.json, list(costs.values()), memory=arguments.memory)
+    _show(list(costs.values()))
+
+
+def recorded(path: Path | None) -> dict[str, Cost]:
+    """What a record holds already, by its commands."""
+    if path is None or not path.is_file():
+        return {}
+    costs = [Cost(**entry) for entry in json.loads(path.read_bytes())["costs"]]
+    return {cost.command: cost for cost in costs}
+
+
+def _show(costs: Sequence[Cost]) -> None:
     table = Table("command", "seconds", "peak GiB", "predicted GiB")
     for cost in costs:
-        numbers = (f"{cost.seconds:.1f}", f"{cost.peak_gib:.2f}", f"{cost.predicted_gib:.2f}")
-        table.add_row(cost.command, *numbers)
+        seconds = "-" if cost.seconds is None else f"{cost.seconds:.1f}"
+        table.add_row(cost.command, seconds, f"{cost.peak_gib:.2f}", f"{cost.predicted_gib:.2f}")
     Console().print(table)
 
 
@@ -79,8 +95,10 @@ def predicted(checkpoint: LoadedCheckpoint, size: str) -> float:
     return predicted_bytes(source.bytes_per_pixel, source.scale, height, width) / 2**30
 
 
-def _write(path: Path, costs: Sequence[Cost]) -> None:
+def _write(path: Path, costs: Sequence[Cost], *, memory: bool) -> None:
     conditions = {"machine": f"{platform.machine()}, {os.cpu_count()} CPUs", "runs": 1}
+    if memory:
+        conditions["note"] = "memory alone: other work may have run beside it"
     record = {"conditions": conditions, "costs": [asdict(cost) for cost in costs]}
     path.write_text(json.dumps(record, indent=2) + "\n")
 

@@ -50,6 +50,7 @@ ORIGINS = {
     ),
     "sunhays": ("Sun-Hays80", "none stated where it was had"),
     "photos": ("photographs, reduced to 2040 pixels", "public domain"),
+    "drawn": ("what `python -m edgesr.train.drawings` draws", "edgesr's own, Apache-2.0"),
 }
 
 LICENCE = "Apache-2.0; trained on BSDS500 among others, whose terms are research use"
