@@ -9,6 +9,7 @@ the same pictures: random ones are of numpy's frozen legacy generator, the font 
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -45,14 +46,8 @@ def draw_picture(index: int, side: int, seed: int = 0) -> NDArray[np.uint8]:
     """
     _check(index, side, seed)
     random = RandomState(np.array([seed, index], np.uint32))
-    kinds: tuple[Callable[[int, RandomState], NDArray[np.uint8]], ...] = (
-        lambda side, random: _drawn(_lines, side, random),
-        lambda side, random: _drawn(_shapes, side, random),
-        lambda side, random: _drawn(_writing, side, random),
-        _waves,
-        _in_blocks,
-    )
-    return kinds[index % len(kinds)](side, random)
+    draw = tuple(KINDS.values())[index % len(KINDS)]
+    return draw(side, random)
 
 
 def write_drawings(
@@ -179,6 +174,18 @@ def _colour(random: RandomState) -> _Colour:
     kind = random.randint(4)
     red, green, blue = random.randint(256, size=3).tolist()
     return ((0, 0, 0), (255, 255, 255), (red, red, red), (red, green, blue))[kind]
+
+
+_Draw = Callable[[int, RandomState], NDArray[np.uint8]]
+
+#: What is drawn, in turn.
+KINDS: dict[str, _Draw] = {
+    "lines": partial(_drawn, _lines),
+    "shapes": partial(_drawn, _shapes),
+    "writing": partial(_drawn, _writing),
+    "waves": _waves,
+    "blocks": _in_blocks,
+}
 
 
 @click.command()

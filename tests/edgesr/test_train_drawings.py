@@ -9,10 +9,9 @@ import pytest
 from PIL import Image
 
 from edgesr.errors import OutputError, SizeError
-from edgesr.train.drawings import draw_picture, write_drawings
+from edgesr.train.drawings import KINDS, draw_picture, write_drawings
 
-KINDS = ("lines", "shapes", "writing", "waves", "blocks")
-BLOCKS = KINDS.index("blocks")
+BLOCKS = list(KINDS).index("blocks")
 
 
 @pytest.mark.parametrize("index", range(len(KINDS)), ids=KINDS)
