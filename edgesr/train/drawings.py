@@ -28,21 +28,23 @@ _Canvas = Callable[[ImageDraw.ImageDraw, int, int, RandomState], None]
 _CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:;!?()+-=/&%#@"
 #: HR pixels are drawn as they are (stairs), or four or sixteen times as many and averaged (smooth).
 _OVERSAMPLING = (1, 2, 4)
+_SIDES = (16, 2048)  # the largest takes 2 GiB while it is averaged
+_LARGEST_NUMBER = 2**32 - 1
 
 
 def draw_picture(index: int, side: int, seed: int = 0) -> NDArray[np.uint8]:
     """Draw one picture: in turn lines, shapes, writing, waves, and lines or writing in 2x2 blocks.
 
     Args:
-        index: Which one, 0 or more.
-        side: Height and width, 16 and more.
-        seed: Another seed, other pictures; 0 or more.
+        index: Which one, from 0.
+        side: Height and width, 16 to 2048.
+        seed: Another seed, other pictures; from 0.
 
     Returns:
         `picture_hwc_u8`, RGB.
 
     Raises:
-        SizeError: A number is below what is allowed.
+        SizeError: A number is not among those allowed.
     """
     _check(index, side, seed)
     random = RandomState(np.array([seed, index], np.uint32))
@@ -58,13 +60,13 @@ def write_drawings(
     Args:
         folder: Made if it is missing. Files of the same names are replaced.
         pictures: How many, 1 or more.
-        side: Height and width, 16 or more.
+        side: Height and width, 16 to 2048.
         seed: Another seed, other pictures.
         progress: Told of pictures drawn.
 
     Raises:
         OutputError: The folder cannot be written.
-        SizeError: A number is below what is allowed.
+        SizeError: A number is not among those allowed.
     """
     if pictures < 1:
         raise SizeError(f"got {pictures} pictures, allowed 1 and more")
@@ -82,11 +84,14 @@ def write_drawings(
 
 
 def _check(index: int, side: int, seed: int) -> None:
-    if side < 16 or index < 0 or seed < 0:
+    if not _SIDES[0] <= side <= _SIDES[1]:
         raise SizeError(
-            f"got picture {index} of {side}x{side} by seed {seed}, allowed 0 and more, 16x16 and "
-            "more, 0 and more"
+            f"got pictures of {side}x{side}, allowed {_SIDES[0]}x{_SIDES[0]} to "
+            f"{_SIDES[1]}x{_SIDES[1]}"
         )
+    for name, number in (("seed", seed), ("picture", index)):
+        if not 0 <= number <= _LARGEST_NUMBER:
+            raise SizeError(f"got {name} {number}, allowed 0 to {_LARGEST_NUMBER}")
 
 
 def _drawn(canvas: _Canvas, side: int, random: RandomState) -> NDArray[np.uint8]:
