@@ -17,6 +17,8 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from rich.console import Console
+from rich.progress import Progress
 
 from edgesr.errors import EdgeSRError, OutputError, SizeError
 from edgesr.files import atomic_outputs
@@ -203,11 +205,17 @@ def main(folder: Path, pictures: int, side: int, seed: int) -> None:
 
     Example: python -m edgesr.train.drawings drawn, then edgesr train ... --data photos --data drawn
     """
-    from edgesr.cli.progress_bar import progress_bar
-
+    console = Console(stderr=True)
     try:
-        with progress_bar() as progress:
-            write_drawings(folder, pictures, side, seed, progress=progress)
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task("drawings", total=pictures)
+            write_drawings(
+                folder,
+                pictures,
+                side,
+                seed,
+                progress=lambda _, done, __: bar.update(task, completed=done),
+            )
     except EdgeSRError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
