@@ -21,7 +21,9 @@ def test_a_kept_training_form_folds_to_the_bundled_weights(name: str) -> None:
     bundled = load(WEIGHTS_FOLDER / f"{name}.safetensors").net.state_dict()
     assert folded.keys() == bundled.keys()
     for key, tensor in bundled.items():
-        torch.testing.assert_close(folded[key], tensor, rtol=1e-5, atol=1e-6, msg=key)
+        torch.testing.assert_close(
+            folded[key], tensor, rtol=1e-5, atol=1e-6, msg=lambda told, key=key: f"{key}: {told}"
+        )
 
 
 def test_no_other_trainings_are_kept() -> None:
