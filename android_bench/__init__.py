@@ -1,1 +1,4 @@
-"""Benchmarks on a phone over adb; imports neither torch nor tensorflow nor converters."""
+"""Benchmarks on Android devices over adb.
+
+Imports neither torch nor tensorflow nor converters.
+"""

@@ -1,4 +1,4 @@
-"""Why a phone gave no result: each is one line that says what to do."""
+"""Errors of a benchmark on a device, each with a remedy."""
 
 from edgesr.errors import EdgeSRError
 
@@ -8,31 +8,34 @@ class BenchError(EdgeSRError):
 
 
 class SettingError(BenchError):
-    """What is to be measured contradicts itself, or the tool cannot do it."""
+    """A setting contradicts itself, or the tool does not support it."""
 
 
 class AdbError(BenchError):
-    """adb is missing or failed, or the phone cannot be reached through it."""
+    """adb is missing, failed, or cannot reach the device."""
 
 
 class ConnectionLostError(AdbError):
-    """The phone went away while something ran on it, whatever adb's exit status says."""
+    """The connection to the device broke while something ran on it.
+
+    adb's exit status may be 0 all the same.
+    """
 
 
 class TimeLimitError(AdbError):
-    """The phone, or what ran on it, did not answer in time."""
+    """The device, or what ran on it, did not answer in time."""
 
 
-class DeviceError(BenchError):
-    """The phone is not fit for the measurement: too hot, full, in use, of another processor."""
+class UnfitDeviceError(BenchError):
+    """The device cannot be measured: too hot, full, in use, wrong processor."""
 
 
 class BinaryError(BenchError):
-    """The benchmark_model to be run is missing, no Android program, or of another processor."""
+    """The benchmark_model is missing, not for Android, or for another processor."""
 
 
 class LogError(BenchError):
-    """What benchmark_model said is no complete and consistent result."""
+    """The output of benchmark_model is no complete and consistent result."""
 
 
 class ToolError(BenchError):
@@ -48,7 +51,7 @@ class ToolError(BenchError):
 
 
 class DelegationError(ToolError):
-    """Something else than the delegate that was asked for computed, wholly or in part."""
+    """Something other than the requested delegate ran a part of the graph."""
 
 
 class StoppedError(BenchError):

@@ -1,7 +1,7 @@
-"""Files on phones: everything that is measured, in turns, and nothing left behind.
+"""Benchmark of files on devices, which leaves nothing behind on them.
 
-One thread per phone; the main thread waits, so that it is the one that an interruption reaches. It
-then tells the others to stop, and waits until each has cleaned its phone.
+One thread per device; the main thread waits, so that it is the one that an interruption reaches. It
+then tells the others to stop, and waits until each has cleaned its device.
 """
 
 import concurrent.futures
@@ -12,34 +12,35 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from android_bench.adb import Phone, choose_phones, find_adb
-from android_bench.binary import Binary, check_abi, fetch_binary, read_binary
-from android_bench.cases import CaseRun, Plan, measure_cases
-from android_bench.check import Expected, TorchReference, expect
-from android_bench.device import read_facts
-from android_bench.device_record import DeviceRecord, ToolFacts
+from android_bench.benchmark_model.binary import Binary, check_abi, fetch_binary, read_binary
+from android_bench.benchmark_model.invoke import PROGRAM, Session, ask_tool
+from android_bench.correctness import Expected, TorchReference, expect
+from android_bench.device.adb import Device, choose_devices, find_adb
+from android_bench.device.info import read_facts
+from android_bench.device.workspace import check_space, put, workspace
 from android_bench.errors import StoppedError
-from android_bench.invoke import PROGRAM, Session, ask_tool
+from android_bench.plan import CaseRun, Plan, measure_cases
 from android_bench.record import (
     BenchRecord,
     Case,
     Conditions,
+    DeviceRecord,
     Failure,
+    ToolFacts,
 )
-from android_bench.workspace import check_space, put, workspace
 from edgesr import __version__
-from edgesr.benching.host import file_facts, unique_names
+from edgesr.benchmark.host import file_facts, unique_names
+from edgesr.common.machine import system
+from edgesr.common.progress import ProgressCallback, silent
 from edgesr.errors import EdgeSRError
-from edgesr.machine import system
-from edgesr.progress import ProgressCallback, silent
-from edgesr.runtime import read_model_bytes
+from edgesr.tflite.schema import read_model_bytes
 
 _SERIAL_VARIABLE = "ANDROID_SERIAL"  # adb's own
 
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What a phone gave."""
+    """Result of one device."""
 
     device: DeviceRecord | None
     cases: tuple[Case, ...]
@@ -47,8 +48,8 @@ class _Outcome:
 
 
 @dataclass(frozen=True)
-class _Work:
-    """What every phone is to do."""
+class _Task:
+    """Work that every device does."""
 
     files: Mapping[str, Path]
     plan: Plan
@@ -63,29 +64,29 @@ def run_benchmark(
     *,
     serials: Sequence[str] = (),
     binary: Path | None = None,
-    pictures: Sequence[Path] | None = None,
+    images: Sequence[Path] | None = None,
     torch: Mapping[Path, TorchReference] | None = None,
     progress: ProgressCallback = silent,
 ) -> BenchRecord:
-    """Measure files on phones.
+    """Measure files on devices.
 
     Args:
         files: `.tflite` files.
         plan: What to measure, and how.
-        serials: Which phones; by default `ANDROID_SERIAL`, else the only one there is.
+        serials: Which devices; by default `ANDROID_SERIAL`, else the only one there is.
         binary: The benchmark_model to push; by default TensorFlow's, fetched once.
-        pictures: To compare outputs on, none of them for the test card; None to compare nothing.
+        images: To compare outputs on, none of them for the test card; None to compare nothing.
         torch: File -> the network that it was made from, to compare outputs with too.
-        progress: Told by every phone's thread how far it is.
+        progress: Called by every device's thread, by one at a time.
 
     Returns:
-        Results and failures; at least one of either per phone.
+        Results and failures; at least one of either per device.
 
     Raises:
-        AdbError: There is no adb, no phone, or it is not clear which.
+        AdbError: There is no adb, no device, or it is not clear which.
         BinaryError: The benchmark_model is none for Android.
         ModelFileError: A file is no `.tflite`, or none that can be compared.
-        PictureError: A picture cannot be used.
+        ImageError: An image cannot be used.
     """
     named = unique_names(files)
     for path in files:
@@ -95,25 +96,35 @@ def run_benchmark(
     adb = find_adb(stop)
     default = os.environ.get(_SERIAL_VARIABLE)
     wanted = serials or ([default] if default else [])
-    phones = [Phone(adb, listed.serial) for listed in choose_phones(adb.devices(), wanted)]
+    devices = [Device(adb, listed.serial) for listed in choose_devices(adb.devices(), wanted)]
     expected: dict[str, Expected] = {}
-    if pictures is not None:
+    if images is not None:
         networks = torch or {}
-        expected = {
-            name: expect(path, pictures, networks.get(path)) for name, path in named.items()
-        }
-    lock = threading.Lock()
+        expected = {name: expect(path, images, networks.get(path)) for name, path in named.items()}
+    lock, report_lock = threading.Lock(), threading.Lock()
 
     def binary_for(abi: str) -> Binary:
-        with lock:  # phones of one kind share one download
-            return given or fetch_binary(abi, progress=progress)
+        with lock:  # devices of one kind share one download
+            return given or fetch_binary(abi, progress=report)
 
-    work = _Work(named, plan, binary_for, expected, progress)
-    outcomes = _in_threads([lambda phone=phone: _measure(phone, work) for phone in phones], stop)
+    def report(stage: str, done: int, total: int) -> None:
+        with report_lock:
+            progress(stage, done, total)
+
+    task = _Task(named, plan, binary_for, expected, report)
+    outcomes = _in_threads(
+        [lambda device=device: _measure(device, task) for device in devices], stop
+    )
+    return _record(named, plan, adb.version(), outcomes)
+
+
+def _record(
+    named: dict[str, Path], plan: Plan, adb: str, outcomes: Sequence[_Outcome]
+) -> BenchRecord:
     return BenchRecord(
         created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         edgesr=__version__,
-        adb=adb.version(),
+        adb=adb,
         host=system(),
         conditions=Conditions(
             load=plan.load,
@@ -130,7 +141,7 @@ def run_benchmark(
 
 
 def _in_threads(tasks: Sequence[Callable[[], _Outcome]], stop: threading.Event) -> list[_Outcome]:
-    """Run tasks side by side; when interrupted, tell them to stop and wait until they have."""
+    """Run tasks in threads; when interrupted, stop them and wait."""
     with concurrent.futures.ThreadPoolExecutor(max_workers=len(tasks)) as pool:
         futures = [pool.submit(task) for task in tasks]
         try:
@@ -143,7 +154,7 @@ def _in_threads(tasks: Sequence[Callable[[], _Outcome]], stop: threading.Event) 
 
 
 def _wait_in_any_case(futures: Sequence[concurrent.futures.Future[_Outcome]]) -> None:
-    """Wait for the cleaning, which has time limits of its own, through further interruptions."""
+    """Wait through interruptions for the cleaning, which has time limits."""
     while True:
         try:
             concurrent.futures.wait(futures)
@@ -152,44 +163,44 @@ def _wait_in_any_case(futures: Sequence[concurrent.futures.Future[_Outcome]]) ->
             continue
 
 
-def _measure(phone: Phone, work: _Work) -> _Outcome:
-    """Everything on one phone. What ends the phone's work is its only result."""
+def _measure(device: Device, task: _Task) -> _Outcome:
+    """Measure on one device; an error becomes its result."""
     try:
-        return _measure_or_raise(phone, work)
+        return _measure_or_raise(device, task)
     except StoppedError:
         raise
     except EdgeSRError as error:
         log = getattr(error, "log", "")
-        failure = Failure(device=phone.serial, file=None, setting=None, error=str(error), log=log)
+        failure = Failure(device=device.serial, file=None, setting=None, error=str(error), log=log)
         return _Outcome(None, (), (failure,))
 
 
-def _measure_or_raise(phone: Phone, work: _Work) -> _Outcome:
-    facts = read_facts(phone)
-    binary = work.binary_for(facts.abis[0] if facts.abis else "")
-    check_abi(binary, facts.abis, phone.serial)
-    sizes = [path.stat().st_size for path in work.files.values()]
-    outputs = [s.hr_nhwc.nbytes * 2 for e in work.expected.values() for s in e.samples]
-    free_kib = check_space(phone, binary.size_bytes + sum(sizes) + max(outputs, default=0))
-    plan = work.plan
-    with workspace(phone):
-        work.progress(f"{phone.serial} is prepared", 0, 0)
-        put(phone, binary.path, "benchmark_model")
-        phone.require(f"chmod 755 {PROGRAM}", "make benchmark_model executable")
+def _measure_or_raise(device: Device, task: _Task) -> _Outcome:
+    facts = read_facts(device)
+    binary = task.binary_for(facts.abis[0] if facts.abis else "")
+    check_abi(binary, facts.abis, device.serial)
+    sizes = [path.stat().st_size for path in task.files.values()]
+    outputs = [s.hr_nhwc.nbytes * 2 for e in task.expected.values() for s in e.samples]
+    free_kib = check_space(device, binary.size_bytes + sum(sizes) + max(outputs, default=0))
+    plan = task.plan
+    with workspace(device):
+        task.progress(f"{device.serial} is prepared", 0, 0)
+        put(device, binary.path, "benchmark_model")
+        device.require(f"chmod 755 {PROGRAM}", "make benchmark_model executable")
         models = {
-            name: put(phone, path, f"model{index}.tflite")
-            for index, (name, path) in enumerate(work.files.items())
+            name: put(device, path, f"model{index}.tflite")
+            for index, (name, path) in enumerate(task.files.items())
         }
-        tool = ask_tool(phone, binary)
-        before = plan.cooldown.wait(phone, work.progress)
-        session = Session(phone, tool, plan.cooldown, before.boot_id, plan.limit_s)
+        tool = ask_tool(device, binary)
+        before = plan.cooldown.wait(device, task.progress)
+        session = Session(device, tool, plan.cooldown, before.boot_id, plan.limit_s)
         cases = [
             CaseRun.of(name, models[name], setting, facts, plan)
-            for name in work.files
+            for name in task.files
             for setting in plan.settings
         ]
-        after = measure_cases(session, cases, plan, work.expected, work.progress)
-    device = DeviceRecord(
+        after = measure_cases(session, cases, plan, task.expected, task.progress)
+    record = DeviceRecord(
         facts=facts,
         tool=ToolFacts(
             sha256=binary.sha256,
@@ -203,7 +214,7 @@ def _measure_or_raise(phone: Phone, work: _Work) -> _Outcome:
         after=after,
     )
     return _Outcome(
-        device,
-        tuple(case.record(phone.serial) for case in cases if case.failure is None),
-        tuple(case.failed(phone.serial) for case in cases if case.failure is not None),
+        record,
+        tuple(case.record(device.serial) for case in cases if case.failure is None),
+        tuple(case.failed(device.serial) for case in cases if case.failure is not None),
     )

@@ -1,28 +1,125 @@
-"""The record of a benchmark: everything that a number depends on, in one JSON document."""
+"""The record of a benchmark on devices, one JSON document."""
 
 from typing import Literal
 
-from android_bench.command import Load, Setting
-from android_bench.delegation import Delegation
-from android_bench.device_record import DeviceRecord, Health
-from android_bench.parse import Memory, Stats
-from android_bench.profile import Profile
-from android_bench.result_proto import ResultProto
-from edgesr.benching.record import Record, RecordHead
+from android_bench.benchmark_model.command import Flavour, Load, Setting
+from android_bench.benchmark_model.delegation import Delegation
+from android_bench.benchmark_model.parse import Memory, Stats
+from android_bench.benchmark_model.profile import Profile
+from android_bench.benchmark_model.result_proto import ResultProto
+from edgesr.benchmark.record import RecordHead
+from edgesr.common.record import Record
+
+
+class Health(Record):
+    """Temperatures, clocks and memory of a device at one moment.
+
+    None where the device does not report a value.
+
+    Attributes:
+        at: Time on this host, UTC, ISO 8601.
+        thermal_status: Android's: 0 none, 1 light, 2 moderate, 3 severe, 4 critical, ...
+        battery_celsius: Temperature of the battery.
+        battery_percent: Its charge.
+        plugged: Whether it is being fed, by USB too.
+        temperatures: Sensor -> degrees Celsius.
+        max_khz: What each CPU may clock at the most now.
+        memory_available_kib: Memory that programs can have.
+        boot_id: Changes when the device reboots.
+    """
+
+    at: str
+    thermal_status: int | None
+    battery_celsius: float | None
+    battery_percent: int | None
+    plugged: bool | None
+    temperatures: dict[str, float]
+    max_khz: tuple[int | None, ...]
+    memory_available_kib: int | None
+    boot_id: str
+
+
+class DeviceInfo(Record):
+    """A device.
+
+    Attributes:
+        serial: Serial number, or address and port.
+        manufacturer: Who made it.
+        model: Its name.
+        device: Its code name.
+        soc: Manufacturer and model of the chip; of the board where Android is older than 12.
+        android: Version.
+        sdk: API level.
+        fingerprint: Of the system's build.
+        abis: What programs it runs, the preferred kind first.
+        memory_kib: Memory in all.
+        cpu_khz: Highest clock of each CPU by design.
+        kernel: Version of the kernel.
+    """
+
+    serial: str
+    manufacturer: str
+    model: str
+    device: str
+    soc: str
+    android: str
+    sdk: int | None
+    fingerprint: str
+    abis: tuple[str, ...]
+    memory_kib: int | None
+    cpu_khz: tuple[int | None, ...]
+    kernel: str
+
+
+class ToolFacts(Record):
+    """The benchmark_model that a device ran.
+
+    Attributes:
+        sha256: Digest of the program.
+        size_bytes: Its size.
+        abi: What it was built for.
+        source: Its file name, or the address it was fetched from.
+        flavour: Which of the two tools it is.
+    """
+
+    sha256: str
+    size_bytes: int
+    abi: str
+    source: str
+    flavour: Flavour
+
+
+class DeviceRecord(Record):
+    """A device that was measured on.
+
+    Attributes:
+        facts: What it is.
+        tool: What it ran.
+        free_kib: Space where files are pushed to, before any was.
+        before: Before anything ran.
+        after: After everything ran.
+    """
+
+    facts: DeviceInfo
+    tool: ToolFacts
+    free_kib: int
+    before: Health
+    after: Health
+
 
 Purpose = Literal["latency", "memory", "cold start", "warm start", "sustained", "check", "profile"]
 
 
 class Invocation(Record):
-    """One run of benchmark_model that came to its end and proved what computed.
+    """One complete run of benchmark_model with proven delegation.
 
     Attributes:
         purpose: What it was for; only `latency` counts for latencies.
-        command: The line that the phone's shell ran.
+        command: The line that the device's shell ran.
         seconds: How long it took, with adb.
-        before: The phone before.
-        after: The phone after.
-        throttled: Whether heat slowed the phone down meanwhile.
+        before: The device before.
+        after: The device after.
+        throttled: Whether heat slowed the device down meanwhile.
         init_ms: Initialisation.
         first_ms: First inference.
         warm_up: Runs that do not count.
@@ -118,11 +215,11 @@ Reference = Literal["host CPU", "PyTorch"]
 
 
 class Fidelity(Record):
-    """One picture on the phone against a reference.
+    """One image on the device against a reference.
 
     Attributes:
-        picture: Its name.
-        reference: What the phone's output is compared with.
+        image: Its name.
+        reference: What the device's output is compared with.
         psnr_db: Peak 1.0; None where the outputs are equal.
         max_abs: Largest absolute difference; None where an output is not finite.
         finite: Whether every output is a finite number.
@@ -130,7 +227,7 @@ class Fidelity(Record):
         passed: Whether it was reached.
     """
 
-    picture: str
+    image: str
     reference: Reference = "host CPU"
     psnr_db: float | None
     max_abs: float | None
@@ -140,17 +237,17 @@ class Fidelity(Record):
 
 
 class Case(Record):
-    """One file with one setting on one phone.
+    """One file with one setting on one device.
 
     Attributes:
-        device: Serial of the phone.
+        device: Serial of the device.
         file: Name of the file.
         setting: What computed.
         cpu_mask: CPUs it was pinned to, in hexadecimal; None for all.
         summary: All repeats as one.
         invocations: All of them.
         sustained: The curve over time; empty without the sustained mode.
-        fidelity: One entry per picture and reference; empty without the check.
+        fidelity: One entry per image and reference; empty without the check.
         profile: What each operator takes, in a run of its own; None where that was not asked for,
             or this benchmark_model does not say.
         notes: What a reader of the numbers must know.
@@ -169,11 +266,11 @@ class Case(Record):
 
 
 class Failure(Record):
-    """What gave no result.
+    """A device, or a case on it, without a result.
 
     Attributes:
-        device: Serial of the phone.
-        file: Name of the file; None if the phone gave no result at all.
+        device: Serial of the device.
+        file: Name of the file; None if the device gave no result at all.
         setting: What was to compute; None likewise.
         error: Why.
         log: What benchmark_model said; empty if it never ran.
@@ -187,7 +284,7 @@ class Failure(Record):
 
 
 class Conditions(Record):
-    """How everything was measured.
+    """Conditions that all cases share.
 
     Attributes:
         load: Runs of one invocation.
@@ -205,7 +302,7 @@ class Conditions(Record):
 
 
 class ProtocolFacts(Record):
-    """What everything was measured by.
+    """Protocol of a record.
 
     Attributes:
         name: Its name.
@@ -241,10 +338,10 @@ class SectionScore(Record):
 
 
 class Score(Record):
-    """What a file reached on a phone.
+    """Score of a file on a device.
 
     Attributes:
-        device: Serial of the phone.
+        device: Serial of the device.
         file: Name of the file.
         points: By the protocol's formula; None where a section gave no result.
         sections: What they are made of.
@@ -267,7 +364,7 @@ class BenchRecord(RecordHead):
         cases: The results.
         failures: What gave none.
         protocol: What was followed; None without.
-        scores: By that, one per file and phone.
+        scores: By that, one per file and device.
     """
 
     on: Literal["android"] = "android"

@@ -1,11 +1,11 @@
-"""Which training form RTC learns best in: short trainings that differ in nothing else.
+"""Quality of RTC's training forms: short trainings that differ in nothing else.
 
     python benchmarks/block_kinds.py --data DIR --val Set5/x2 --json FILE
 
 Every kind of block is trained by the recipe `smoke` (1,000 steps, about a minute each on a free
-core) with the same seeds, hence on the same patches. What is compared is the mean of the best PSNR
-over the seeds, and the spread between seeds says how much of a difference means anything. A kind
-already in the record is not trained again, so that a run that was broken off goes on.
+core) with the same seeds, hence on the same patches. The mean of the best PSNR over the seeds is
+compared, and the spread between seeds bounds what a difference means. A kind already in the record
+is not trained again, so that an interrupted run can be continued.
 """
 
 import argparse
@@ -20,12 +20,12 @@ from statistics import mean
 from rich.console import Console
 from rich.table import Table
 
-from edgesr.archs import imdn_rtc
-from edgesr.archs.collapsible import BlockKind, Form
-from edgesr.files import atomic_outputs
-from edgesr.machine import commit, processor, system
-from edgesr.train.recipe import Recipe, load_recipe
-from edgesr.train.run import Places, train
+from edgesr.common.files import atomic_outputs
+from edgesr.common.machine import commit, processor, system
+from edgesr.networks.architectures import imdn_rtc
+from edgesr.networks.architectures.collapsible import BlockKind, Form
+from edgesr.training.recipe import Recipe, load_recipe
+from edgesr.training.run import Places, train
 
 RECIPE = "smoke"
 KINDS = {
@@ -39,7 +39,7 @@ KINDS = {
 
 @contextlib.contextmanager
 def built_of(kind: BlockKind) -> Generator[None]:
-    """RTC's training form is made of these blocks while this lasts."""
+    """Build RTC's training form of these blocks inside the context."""
     before = imdn_rtc.TRAINING_KIND
     imdn_rtc.TRAINING_KIND = kind
     try:

@@ -4,9 +4,9 @@
     python benchmarks/convert_cost.py --memory --models "" --checkpoint IMDN_x2.pth \
         --json benchmarks/results/convert_memory.json
 
-Beside each peak stands what `converters.memory` predicts, which must be more but not much more.
-Memory does not depend on what else the machine does, seconds do: `--memory` leaves them out, and
-keeps the record's commands that are not measured again.
+Each peak is recorded with the prediction of `converters.memory`, which must be more but not much
+more. Seconds depend on the machine's other load, memory does not: `--memory` leaves the seconds
+out, and keeps the record's commands that are not measured again.
 """
 
 import argparse
@@ -28,14 +28,14 @@ from rich.table import Table
 
 from converters.memory import predicted_bytes
 from converters.source import checkpoint_source
-from edgesr.bundled import bundled_checkpoint
-from edgesr.checkpoints import LoadedCheckpoint, load
-from edgesr.registry import find_spec
+from edgesr.networks.spec import find_spec
+from edgesr.weights.bundled import bundled_checkpoint
+from edgesr.weights.checkpoints import LoadedCheckpoint, load
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one command took; memory is the resident set of the command and all its children."""
+    """Time and memory (resident set, all children included) of one command."""
 
     command: str
     seconds: float | None
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def recorded(path: Path | None) -> dict[str, Cost]:
-    """What a record holds already, by its commands."""
+    """Read the entries of an existing record by their commands."""
     if path is None or not path.is_file():
         return {}
     costs = [Cost(**entry) for entry in json.loads(path.read_bytes())["costs"]]
@@ -83,16 +83,16 @@ def _show(costs: Sequence[Cost]) -> None:
 
 
 def bundled(name: str) -> LoadedCheckpoint:
-    """The weights that `--model` alone takes."""
+    """Load the weights that `--model` alone selects."""
     spec = find_spec(name)
     return load(bundled_checkpoint(spec), spec.name, spec.scale)
 
 
 def predicted(checkpoint: LoadedCheckpoint, size: str) -> float:
-    """What a conversion is said to need, in GiB."""
+    """Predicted peak memory of a conversion in GiB."""
     height, width = map(int, size.split("x"))
-    source = checkpoint_source(checkpoint)
-    return predicted_bytes(source.bytes_per_pixel, source.scale, height, width) / 2**30
+    source = checkpoint_source(checkpoint, height, width)
+    return predicted_bytes(source.bytes_per_pixel(), source.scale, height, width) / 2**30
 
 
 def _write(path: Path, costs: Sequence[Cost], *, memory: bool) -> None:

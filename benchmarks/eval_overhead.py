@@ -1,11 +1,11 @@
-"""What `edgesr eval` costs beside the interpreter's own runs.
+"""Overhead of `edgesr eval` over the interpreter's own runs.
 
-Evaluates a `.tflite` on a set of pictures, as the command does: reads HR and LR, upscales by tiles,
-measures, measures bicubic too, keeps every result in a journal. Loading the model is left out.
+Evaluates a `.tflite` on a set of images, as the command does: reads HR and LR, upscales by tiles,
+measures, measures bicubic too, writes every result to a journal. Loading the model is left out.
 
     ratio = evaluation / sum of the interpreter's runs        target: at most 1.2
 
-The sum is of the very runs that the evaluation makes, so that a busy machine slows down both.
+The runs are those of the evaluation itself, so that a busy machine slows down both.
 
 Example: python benchmarks/eval_overhead.py imdn-rtc_x2_720x480_fp16.tflite BSD100/x2 --json x.json
 """
@@ -19,19 +19,22 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
-from edgesr.evaluation.contestants import Contestant, bicubic, by_tiles, digest_of
-from edgesr.evaluation.evaluate import Journal, evaluate
-from edgesr.gpu import GpuDevice
-from edgesr.machine import commit, processor, system
-from edgesr.overlap import choose_overlap, stated_facts
-from edgesr.runtime import Float32Array, ModelShape, Runner, open_model
-from edgesr.train.pictures import validation_pairs
+from edgesr.common.machine import commit, processor, system
+from edgesr.evaluation.evaluate import evaluate
+from edgesr.evaluation.journal import Journal
+from edgesr.evaluation.methods import Method, bicubic, by_tiles, digest_of
+from edgesr.images.datasets import validation_pairs
+from edgesr.runtime.gpu import GpuDevice
+from edgesr.runtime.session import Float32Array, Runner, open_model
+from edgesr.tflite.facts import read_reach
+from edgesr.tflite.shape import ModelShape
+from edgesr.upscaling.tiling import choose_overlap
 
 TARGET = 1.2
 
 
 class Timed:
-    """A network that adds up how long its runs take."""
+    """A runner that adds up the time of its runs."""
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
@@ -48,12 +51,12 @@ class Timed:
         return result
 
     def close(self) -> None:
-        """Let go of the network."""
+        """Release the network."""
         self._runner.close()
 
 
 @dataclass(frozen=True)
-class Turn:
+class Round:
     """One evaluation of the whole set."""
 
     evaluation_s: float
@@ -63,7 +66,7 @@ class Turn:
 
     @property
     def ratio(self) -> float:
-        """How much longer the evaluation took than its runs."""
+        """Time of the evaluation over that of its runs."""
         return self.evaluation_s / self.runs_s
 
 
@@ -77,14 +80,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     timed = Timed(open_model(args.model_file, threads=args.threads))
-    overlap, _ = choose_overlap(stated_facts(args.model_file), None, timed.shape)
+    overlap, _ = choose_overlap(read_reach(args.model_file), None, timed.shape)
     upscale = by_tiles(timed, overlap)
     upscale(validation_pairs(args.data, timed.shape.scale)[0].lr_hwc_u8)  # warm-up
-    contestant = Contestant("file", "LiteRT", timed.shape.scale, digest_of("file"), upscale)
-    turns = [_turn(contestant, timed, args.data) for _ in range(args.repeats)]
-    ratio = median(turn.ratio for turn in turns)
-    for turn in turns:
-        print(f"{turn.evaluation_s:.2f} s, {turn.runs} runs {turn.runs_s:.2f} s: {turn.ratio:.3f}")
+    method = Method("file", "LiteRT", timed.shape.scale, digest_of("file"), upscale)
+    rounds = [_round(method, timed, args.data) for _ in range(args.repeats)]
+    ratio = median(one.ratio for one in rounds)
+    for one in rounds:
+        print(f"{one.evaluation_s:.2f} s, {one.runs} runs {one.runs_s:.2f} s: {one.ratio:.3f}")
     print(f"median {ratio:.3f}, target at most {TARGET}")
     if args.json:
         conditions = {
@@ -92,27 +95,27 @@ def main() -> None:
             "data": "/".join(args.data.parts[-2:]),
             "threads": args.threads,
             "repeats": args.repeats,
-            "warm_up_pictures": 1,
+            "warm_up_images": 1,
             "processor": processor(),
             "system": system(),
             "ai-edge-litert": version("ai-edge-litert"),
             "numpy": version("numpy"),
             "commit": commit(),
         }
-        found = [{**asdict(turn), "ratio": turn.ratio} for turn in turns]
-        content = {"conditions": conditions, "turns": found, "median_ratio": ratio}
+        found = [{**asdict(one), "ratio": one.ratio} for one in rounds]
+        content = {"conditions": conditions, "rounds": found, "median_ratio": ratio}
         args.json.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def _turn(contestant: Contestant, timed: Timed, data: Path) -> Turn:
+def _round(method: Method, timed: Timed, data: Path) -> Round:
     timed.seconds, timed.runs = 0.0, 0
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        pairs = validation_pairs(data, contestant.scale)
+        pairs = validation_pairs(data, method.scale)
         journal = Journal(Path(folder, "journal.jsonl"), resume=False)
-        columns = evaluate(pairs, [bicubic(contestant.scale), contestant], journal)
+        scores = evaluate(pairs, [bicubic(method.scale), method], journal)
         seconds = time.perf_counter() - started
-    return Turn(seconds, timed.seconds, timed.runs, columns[1].mean.psnr_db)
+    return Round(seconds, timed.seconds, timed.runs, scores[1].mean.psnr_db)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One file of a comparison: what is in it, what the GPU accelerator takes, what FP16 costs it."""
+"""Content, GPU coverage and FP16 fidelity of one converted file."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,22 +7,28 @@ from pathlib import Path
 
 import numpy as np
 
-from converters.audit import Audit
-from converters.flatbuffer import read_model
-from converters.gpu_checks import dequantized_constants
+from converters.gpu.audit import Audit
+from converters.gpu.checker import dequantized_constants
 from converters.manifest import InputParity
-from converters.parity import bicubic, compare, pooled_psnr
-from converters.probes import Probe
+from converters.parity.gates import bicubic, compare, pooled_psnr
+from converters.parity.test_inputs import InputImage
 from edgesr.errors import ModelFileError
-from edgesr.gpu import GpuRefusalError
-from edgesr.runtime import Backend, Float32Array, Runner, open_model
+from edgesr.runtime.gpu import GpuRefusalError
+from edgesr.runtime.session import Backend, Float32Array, Runner, open_model
+from edgesr.tflite.model import read_model
 
 _MAX_RANK = 4
 
 
 @dataclass(frozen=True)
-class Contender:
-    """One file; `value_range` is the upper end of its input's and output's range."""
+class ConvertedFile:
+    """A file of one converter.
+
+    Attributes:
+        name: Its name in the table.
+        path: The file.
+        value_range: Upper end of the range of its input and output.
+    """
 
     name: str
     path: Path
@@ -31,22 +37,22 @@ class Contender:
 
 @dataclass(frozen=True)
 class Case:
-    """One input in [0, 1] and PyTorch's answer to it, NHWC."""
+    """One input in [0, 1] with its reference output, NHWC."""
 
-    probe: Probe
+    image: InputImage
     wanted: Float32Array
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What is in a file.
+    """Operators and rule violations of a file.
 
     Attributes:
         operators: Name -> count, without the DEQUANTIZE of weights, which no engine runs.
-        dequantized_weights: How many of those there are.
+        dequantized_weights: Number of these DEQUANTIZE.
         rank_above_4: Operators that read or make a tensor of rank 5 or more.
         flex: TensorFlow (Flex) operators.
-        rules_broken: Id of a rule of `edgesr inspect` -> number of offences, cautions among them.
+        rules_broken: Id of a rule of `edgesr inspect` -> number of violations, cautions among them.
     """
 
     operators: dict[str, int]
@@ -58,13 +64,13 @@ class Contents:
 
 @dataclass(frozen=True)
 class Acceleration:
-    """What the accelerator says of a file.
+    """Result of compiling a file for the accelerator.
 
     Attributes:
-        loads: Whether it could prepare the file at all.
-        on_gpu: Operators that it takes.
-        on_cpu: Operators that it leaves; None if it could not prepare the file.
-        refused: The refused operators and its own words, each once.
+        loads: Whether the accelerator could prepare the file.
+        on_gpu: Number of operators that it accepts.
+        on_cpu: Number of operators that it refuses; None if it could not prepare the file.
+        refused: The refused operators with its messages, each once.
     """
 
     loads: bool
@@ -80,14 +86,14 @@ class Acceleration:
 
 @dataclass(frozen=True)
 class Fidelity:
-    """A file on the CPU against PyTorch, in [0, 1].
+    """Fidelity of a file on the CPU to PyTorch, in [0, 1].
 
     Attributes:
-        does_not_run: Why there is nothing to compare; None if it runs.
-        fp16_psnr_db: Of FP16 arithmetic, over all inputs together; None where it is not finite.
-        fp16_photos_psnr_db: The same over the photographs; None also where there are none.
-        fp16_inputs: The same input by input.
-        fp32_max_abs: The control: the largest difference of FP32 arithmetic on any input.
+        does_not_run: Why the file does not run; None if it does.
+        fp16_psnr_db: PSNR of FP16 arithmetic over all inputs together; None if not finite.
+        fp16_photos_psnr_db: The same over the photographs; None also if there are none.
+        fp16_inputs: Parity of FP16 arithmetic per input.
+        fp32_max_abs: Control: largest difference of FP32 arithmetic on any input.
     """
 
     does_not_run: str | None
@@ -98,7 +104,7 @@ class Fidelity:
 
 
 def contents(path: Path, found: Audit) -> Contents:
-    """Count what the table tells of."""
+    """Count operators and rule violations."""
     weights = dequantized_constants(read_model(path))
     operators = Counter(operator.name for operator in found.operators)
     operators["DEQUANTIZE"] -= len(weights)
@@ -115,7 +121,7 @@ def contents(path: Path, found: Audit) -> Contents:
 
 
 def acceleration(path: Path, operators: int) -> Acceleration:
-    """Have the accelerator compile a file of so many operators; it counts only what it refuses."""
+    """Compile a file of `operators` operators; the accelerator counts only refused ones."""
     try:
         open_model(path, Backend.GPU).close()
     except GpuRefusalError as error:
@@ -126,14 +132,14 @@ def acceleration(path: Path, operators: int) -> Acceleration:
     return Acceleration(left.on_cpu is not None, left.on_gpu, left.on_cpu, reasons)
 
 
-def fidelity(file: Contender, cases: Sequence[Case]) -> Fidelity:
-    """Compare a file with PyTorch in both arithmetics."""
+def fidelity(file: ConvertedFile, cases: Sequence[Case]) -> Fidelity:
+    """Compare a file with PyTorch in FP16 and FP32 arithmetic."""
     try:
         half = _compared(file, cases, Backend.CPU_FP16)
         single = _compared(file, cases, Backend.CPU)
     except ModelFileError as error:
         return Fidelity(str(error).removeprefix(f"LiteRT cannot load {file.path}: "))
-    photos = [p for p, case in zip(half, cases, strict=True) if case.probe.is_photo]
+    photos = [p for p, case in zip(half, cases, strict=True) if case.image.is_natural]
     return Fidelity(
         does_not_run=None,
         fp16_psnr_db=_together(half),
@@ -148,12 +154,12 @@ def _together(inputs: Sequence[InputParity]) -> float | None:
     return pooled_psnr(inputs) if finite else None
 
 
-def _compared(file: Contender, cases: Sequence[Case], backend: Backend) -> list[InputParity]:
+def _compared(file: ConvertedFile, cases: Sequence[Case], backend: Backend) -> list[InputParity]:
     runner = open_model(file.path, backend)
     return [_compared_once(runner, np.float32(file.value_range), case) for case in cases]
 
 
 def _compared_once(runner: Runner, value_range: np.float32, case: Case) -> InputParity:
-    lr_nhwc, wanted = case.probe.lr_nhwc, case.wanted
+    lr_nhwc, wanted = case.image.lr_nhwc, case.wanted
     got = runner.run(lr_nhwc * value_range) / value_range
-    return compare(case.probe, got, wanted, bicubic(lr_nhwc, *wanted.shape[1:3]))
+    return compare(case.image, got, wanted, bicubic(lr_nhwc, *wanted.shape[1:3]))

@@ -1,13 +1,13 @@
-"""What LiteRT's GPU accelerator takes of edgesr's files and of its peers', and what FP16 costs.
+"""GPU coverage and FP16 fidelity of edgesr's files and of its peers'.
 
     python benchmarks/gpu_coverage.py --json benchmarks/results/gpu_coverage.json
 
 Every file is a conversion made in this run from the same checkpoint at the same size: edgesr's, one
-by onnx2tf of the exported graph as it is, one by litert-torch. The accelerator itself says what it
-takes: the file is compiled, not run. The PSNR is that of FP16 arithmetic on the CPU against PyTorch
-over all inputs of `edgesr verify` together, and over the photographs among them. A peer's file
-keeps the network's own value range (FMEN-S: 0-255): it is fed and read in that range, and compared
-in [0, 1].
+by onnx2tf of the exported graph as it is, one by litert-torch. The accelerator itself reports what
+it accepts: the file is compiled, not run. The PSNR is that of FP16 arithmetic on the CPU against
+PyTorch over all inputs of `edgesr verify` together, and over the photographs among them. A peer's
+file keeps the network's own value range (FMEN-S: 0-255): it is fed and read in that range, and
+compared in [0, 1].
 """
 
 import argparse
@@ -26,8 +26,8 @@ import torch
 from file_coverage import (
     Acceleration,
     Case,
-    Contender,
     Contents,
+    ConvertedFile,
     Fidelity,
     acceleration,
     contents,
@@ -42,23 +42,24 @@ from peers import (
 from rich.console import Console
 from rich.table import Table
 
-from converters.audit import audit
-from converters.pipeline import convert, default_outputs
-from converters.probes import (
-    calibration_probes,
-    default_pictures,
-    verification_probes,
-    within_range,
+from converters.gpu.audit import audit
+from converters.parity.test_inputs import (
+    calibration_inputs,
+    parity_inputs,
+    reduce_contrast,
+    shared_photos,
 )
+from converters.parity.verify import torch_reference
+from converters.pipeline import convert, default_outputs
+from converters.source import checkpoint_source
 from converters.spec import ConversionSpec, Precision, parse_size
-from converters.verify import torch_reference
-from edgesr.checkpoints import LoadedCheckpoint, load
-from edgesr.cli.native_log import silence_native_log
-from edgesr.download import published_checkpoint
+from edgesr.cli.support.native_log import silence_native_log
 from edgesr.errors import EdgeSRError
-from edgesr.gpu import GpuDevice, probe_device
-from edgesr.registry import find_spec
-from edgesr.reparam import fold
+from edgesr.networks.reparam import fold
+from edgesr.networks.spec import find_spec
+from edgesr.runtime.gpu import GpuDevice, probe_device
+from edgesr.weights.checkpoints import LoadedCheckpoint, load
+from edgesr.weights.download import published_checkpoint
 
 _COLUMNS = (
     "network",
@@ -70,7 +71,7 @@ _COLUMNS = (
     "FP16 arithmetic, PSNR",
     "photographs only",
 )
-# Small inputs tell cheaply how much contrast the network takes.
+# Small inputs show cheaply how much contrast keeps the network in range.
 _SMALL_SIDE = 128
 
 
@@ -91,18 +92,18 @@ class Row:
             self.model,
             self.file,
             str(sum(self.contents.operators.values())),
-            self._taken(),
+            self._accelerated(),
             str(self.contents.rank_above_4),
             str(self.contents.flex),
             self._psnr(),
             _decibels(self.fidelity.fp16_photos_psnr_db),
         )
 
-    def _taken(self) -> str:
-        taken = self.acceleration
-        if not taken.loads:
+    def _accelerated(self) -> str:
+        found = self.acceleration
+        if not found.loads:
             return "0 %, does not load"
-        return f"{taken.percent:.1f} %, {taken.on_cpu} refused" if taken.on_cpu else "100 %"
+        return f"{found.percent:.1f} %, {found.on_cpu} refused" if found.on_cpu else "100 %"
 
     def _psnr(self) -> str:
         fidelity = self.fidelity
@@ -114,7 +115,7 @@ class Row:
         return _decibels(fidelity.fp16_psnr_db)
 
     def record(self) -> dict[str, object]:
-        """Everything, as values that `json` writes."""
+        """The row as JSON values."""
         inputs = [_finite_only(parity.model_dump()) for parity in self.fidelity.fp16_inputs]
         return {
             **asdict(self),
@@ -124,7 +125,7 @@ class Row:
 
 
 def main() -> None:
-    """Convert, ask the accelerator, compare with PyTorch, print the table and write the record."""
+    """Convert, compile for the GPU, compare with PyTorch, and report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", default="rtc,fmen-s")
     parser.add_argument("--size", default="720x480", help="HEIGHTxWIDTH of every file")
@@ -151,18 +152,18 @@ def main() -> None:
 
 
 def rows_of(model: str, size: str) -> list[Row]:
-    """Everything about the files of one network."""
+    """Convert and measure the files of one network."""
     checkpoint = load(published_checkpoint(find_spec(model)))
     spec = ConversionSpec(*parse_size(size), (Precision.FP16, Precision.FP32))
     with tempfile.TemporaryDirectory() as scratch:
-        files = contenders(checkpoint, spec, Path(scratch))
+        files = converted_files(checkpoint, spec, Path(scratch))
         cases = cases_of(checkpoint, spec)
         return [row_of(checkpoint.spec.name, file, cases) for file in files]
 
 
-def row_of(model: str, file: Contender, cases: Sequence[Case]) -> Row:
-    """Everything about one file."""
-    _tell(f"{model}: comparing {file.name} with PyTorch")
+def row_of(model: str, file: ConvertedFile, cases: Sequence[Case]) -> Row:
+    """Measure one file."""
+    _log(f"{model}: comparing {file.name} with PyTorch")
     found = audit(file.path)
     inside = contents(file.path, found)
     return Row(
@@ -175,36 +176,39 @@ def row_of(model: str, file: Contender, cases: Sequence[Case]) -> Row:
     )
 
 
-def contenders(checkpoint: LoadedCheckpoint, spec: ConversionSpec, folder: Path) -> list[Contender]:
-    """Edgesr's two files, and the peers' as they make them by default: with FP32 weights."""
-    _tell(f"{checkpoint.spec.name}: converting with edgesr")
-    outputs = default_outputs(checkpoint, spec, folder)
-    convert(checkpoint, spec, outputs, pictures=default_pictures())
-    ours = [Contender(f"edgesr, {p.value.upper()} weights", outputs[p], 1.0) for p in outputs]
+def converted_files(
+    checkpoint: LoadedCheckpoint, spec: ConversionSpec, folder: Path
+) -> list[ConvertedFile]:
+    """Convert to edgesr's two files and the peers' default ones, with FP32 weights."""
+    _log(f"{checkpoint.spec.name}: converting with edgesr")
+    source = checkpoint_source(checkpoint, spec.height, spec.width)
+    outputs = default_outputs(source, spec, folder)
+    convert(source, spec, outputs, images=shared_photos())
+    ours = [ConvertedFile(f"edgesr, {p.value.upper()} weights", outputs[p], 1.0) for p in outputs]
     net, own_range = fold(checkpoint.net), checkpoint.spec.value_range
     onnx2tf, litert_torch = folder / "onnx2tf.tflite", folder / "litert_torch.tflite"
-    _tell(f"{checkpoint.spec.name}: converting with onnx2tf")
+    _log(f"{checkpoint.spec.name}: converting with onnx2tf")
     convert_with_onnx2tf(net, spec.height, spec.width, onnx2tf)
-    _tell(f"{checkpoint.spec.name}: converting with litert-torch")
+    _log(f"{checkpoint.spec.name}: converting with litert-torch")
     weights = folder / "plain.pt"
     torch.save(net.state_dict(), weights)
     name = checkpoint.spec.name
     convert_with_litert_torch(name, weights, spec.height, spec.width, litert_torch)
     return [
         *ours,
-        Contender(f"onnx2tf {version('onnx2tf')}, untouched", onnx2tf, own_range),
-        Contender(LITERT_TORCH.replace("==", " "), litert_torch, own_range),
+        ConvertedFile(f"onnx2tf {version('onnx2tf')}, untouched", onnx2tf, own_range),
+        ConvertedFile(LITERT_TORCH.replace("==", " "), litert_torch, own_range),
     ]
 
 
 def cases_of(checkpoint: LoadedCheckpoint, spec: ConversionSpec) -> list[Case]:
-    """The inputs of `edgesr verify` and the answers of the network before folding."""
-    _tell(f"{checkpoint.spec.name}: running PyTorch")
+    """The inputs of `edgesr verify` and the reference outputs, before folding."""
+    _log(f"{checkpoint.spec.name}: running PyTorch")
     reference = torch_reference(checkpoint.net, checkpoint.spec.value_range)
-    small = calibration_probes(_SMALL_SIDE, _SMALL_SIDE, None, reference)
-    contrasts = {probe.name: probe.contrast for probe in small}
-    probes = verification_probes(spec.height, spec.width, default_pictures(), contrasts)
-    return [Case(*within_range(probe, reference)) for probe in probes]
+    small = calibration_inputs(_SMALL_SIDE, _SMALL_SIDE, None, reference)
+    contrasts = {image.name: image.contrast for image in small}
+    inputs = parity_inputs(spec.height, spec.width, shared_photos(), contrasts)
+    return [Case(*reduce_contrast(image, reference)) for image in inputs]
 
 
 def _decibels(psnr_db: float | None) -> str:
@@ -212,7 +216,7 @@ def _decibels(psnr_db: float | None) -> str:
 
 
 def _finite_only(record: Mapping[str, object]) -> dict[str, object]:
-    """JSON has no infinity: null, beside `finite: false`."""
+    """Replace infinities by null, since JSON has none."""
     return {
         key: None if isinstance(value, float) and not np.isfinite(value) else value
         for key, value in record.items()
@@ -220,7 +224,7 @@ def _finite_only(record: Mapping[str, object]) -> dict[str, object]:
 
 
 def conditions(size: str, device: GpuDevice) -> dict[str, object]:
-    """What the numbers depend on."""
+    """Conditions of the measurements."""
     tools = ("ai-edge-litert", "onnx2tf", "tensorflow", "torch", "onnx", "numpy")
     return {
         "size": size,
@@ -243,7 +247,7 @@ def conditions(size: str, device: GpuDevice) -> dict[str, object]:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """The table as Markdown."""
+    """Write the table as Markdown."""
     lines = [_COLUMNS, ("---",) * len(_COLUMNS), *(row.cells() for row in rows)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
@@ -256,7 +260,7 @@ def show(rows: Sequence[Row]) -> None:
     Console().print(table)
 
 
-def _tell(text: str) -> None:
+def _log(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 

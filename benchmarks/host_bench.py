@@ -4,8 +4,8 @@
     python benchmarks/host_bench.py --json benchmarks/results/host.json --print   # README's tables
 
 Each part is written when it is measured, and a part that is there is not measured again: remove
-the file to begin anew. On the CPU the files take turns; on the GPU each runs alone, so that one
-that the accelerator refuses does not keep the others from it. Without a GPU a CPU plays one
+the file to begin anew. On the CPU rounds are interleaved; on the GPU each runs alone, so that one
+that the accelerator refuses does not keep the others from it. Without a GPU a CPU emulates one
 (SwiftShader): that shows that the whole file runs there, and its times are compared with nothing.
 """
 
@@ -18,21 +18,23 @@ from pathlib import Path
 import click
 from pydantic import Field
 
-from edgesr.benching.host import HostPlan, run_host_benchmark
-from edgesr.benching.record import HostCase, HostRecord, HostSetting, Record
-from edgesr.cli.native_log import silence_native_log
-from edgesr.cli.progress_bar import progress_bar
-from edgesr.download import file_sha256
+from edgesr.benchmark.host import HostPlan, run_host_benchmark
+from edgesr.benchmark.record import HostCase, HostRecord, HostSetting
+from edgesr.cli.support.native_log import silence_native_log
+from edgesr.cli.support.progress_bar import progress_bar
+from edgesr.common.files import atomic_outputs
+from edgesr.common.record import Record
 from edgesr.errors import EdgeSRError, NoGpuError
-from edgesr.files import atomic_outputs
-from edgesr.gpu import GpuRefusalError, describe_device
-from edgesr.runtime import Backend
+from edgesr.runtime.gpu import GpuRefusalError, describe_device
+from edgesr.runtime.session import Backend
+from edgesr.weights.download import file_sha256
 
 _MODELS = Path(__file__).parents[1] / "tflite_models"
 _REFERENCE = Path("reference/imdn_rtc_time.tflite")
 _FILES = ("imdn-rtc_*_720x480_fp16.tflite", "fmen-s_*_720x480_fp16.tflite")
 _CPU = (Backend.CPU, Backend.CPU_FP16)
-# Together under ten minutes on two cores; a run of FMEN-S takes 0.8 s there, a played GPU a minute.
+# Together under ten minutes on two cores; a run of FMEN-S takes 0.8 s there, on an emulated GPU a
+# minute.
 _CPU_BUDGET_S, _GPU_BUDGET_S = 90.0, 1.0
 _RUNS = 50
 
@@ -121,7 +123,7 @@ def _measured(found: HostParts, name: str, files: Sequence[Path], plan: HostPlan
 
 
 def _tables(found: HostParts) -> str:
-    """CPU and GPU apart: a played GPU's time is compared with nothing."""
+    """CPU and GPU apart: an emulated GPU's time is compared with nothing."""
     records = list(found.parts.values())
     if not records:
         return "nothing was measured yet"

@@ -2,8 +2,9 @@
 
     python benchmarks/latency.py --json benchmarks/results/latency_cpu.json
 
-The files take turns (A B C A B C ...), so that a drift of the machine's speed hits all alike; the
-ratio is the median of the ratios turn by turn. All run on the same runtime with the same threads.
+The runs are interleaved (A B C A B C ...), so that a drift of the machine's speed affects all
+alike; the ratio is the median of the ratios per round. All run on the same runtime with the same
+threads.
 """
 
 import argparse
@@ -21,14 +22,16 @@ from peers import LITERT_TORCH, convert_with_litert_torch
 from rich.console import Console
 from rich.table import Table
 
-from converters.latency import measure_latencies
+from converters.parity.test_inputs import shared_photos
 from converters.pipeline import convert, default_outputs
-from converters.probes import default_pictures
+from converters.source import checkpoint_source
 from converters.spec import ConversionSpec, Precision
-from edgesr.checkpoints import LoadedCheckpoint, load
-from edgesr.download import published_checkpoint
-from edgesr.registry import find_spec
-from edgesr.reparam import fold
+from edgesr.benchmark.timing import time_interleaved
+from edgesr.networks.reparam import fold
+from edgesr.networks.spec import find_spec
+from edgesr.runtime.session import open_model
+from edgesr.weights.checkpoints import LoadedCheckpoint, load
+from edgesr.weights.download import published_checkpoint
 
 PUBLISHED = Path("reference/imdn_rtc_time.tflite")
 
@@ -49,7 +52,7 @@ class Timing:
 
 
 def main() -> None:
-    """Convert, measure in turns, print a table and write the record."""
+    """Convert, measure in interleaved rounds, print a table and write the record."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=50)
@@ -59,7 +62,7 @@ def main() -> None:
     timings: list[Timing] = []
     for model in arguments.models.split(","):
         with tempfile.TemporaryDirectory() as scratch:
-            files = contenders(load(published_checkpoint(find_spec(model))), Path(scratch))
+            files = converted_files(load(published_checkpoint(find_spec(model))), Path(scratch))
             rounds = arguments.rounds if model == "rtc" else max(5, arguments.rounds // 5)
             timings += measure(model, files, arguments.threads, rounds)
     show(timings)
@@ -68,28 +71,28 @@ def main() -> None:
         arguments.json.write_text(json.dumps(record, indent=2) + "\n")
 
 
-def contenders(checkpoint: LoadedCheckpoint, folder: Path) -> dict[str, Path]:
-    """Edgesr's two files, litert-torch's, and the published one where it is of this network."""
+def converted_files(checkpoint: LoadedCheckpoint, folder: Path) -> dict[str, Path]:
+    """Convert with edgesr and litert-torch; add the published file where there is one."""
     spec = ConversionSpec(precisions=(Precision.FP32, Precision.FP16))
-    outputs = default_outputs(checkpoint, spec, folder)
-    convert(checkpoint, spec, outputs, pictures=default_pictures())
+    source = checkpoint_source(checkpoint, spec.height, spec.width)
+    outputs = default_outputs(source, spec, folder)
+    convert(source, spec, outputs, images=shared_photos())
     weights, peer = folder / "plain.pt", folder / "litert_torch.tflite"
     torch.save(fold(checkpoint.net).state_dict(), weights)
     name = checkpoint.spec.name
     convert_with_litert_torch(name, weights, spec.height, spec.width, peer)
     files = {f"edgesr {p}": path for p, path in outputs.items()}
     files[LITERT_TORCH.replace("==", " ")] = peer
-    published = (default_pictures() or Path("x/x")).parent.parent / PUBLISHED
+    published = (shared_photos() or Path("x/x")).parent.parent / PUBLISHED
     if name == "imdn-rtc" and published.is_file():
         files["published imdn_rtc_time.tflite"] = published
     return files
 
 
 def measure(model: str, files: dict[str, Path], threads: int, rounds: int) -> list[Timing]:
-    """Run the files in turns, one picture each, after one warm-up round."""
-    taken_ms = measure_latencies(
-        list(files.values()), threads=threads, rounds=rounds, warm_up=_WARM_UP
-    )
+    """Time the files in interleaved rounds, one image each, after one warm-up round."""
+    runners = [open_model(file, threads=threads) for file in files.values()]
+    taken_ms = time_interleaved(runners, runs=rounds, warm_up=_WARM_UP).T
     return [
         Timing(
             model,
@@ -105,7 +108,7 @@ def measure(model: str, files: dict[str, Path], threads: int, rounds: int) -> li
 
 
 def conditions(arguments: argparse.Namespace) -> dict[str, object]:
-    """What the numbers depend on."""
+    """Conditions of the measurements."""
     return {
         "threads": arguments.threads,
         "warm_up_rounds": _WARM_UP,

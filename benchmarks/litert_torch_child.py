@@ -1,11 +1,11 @@
-"""Runs inside litert-torch's own environment, where of edgesr only the networks can be imported."""
+"""Child process in litert-torch's environment, which imports only edgesr's networks."""
 
 import sys
 
 import litert_torch
 import torch
 
-from edgesr.registry import build, find_spec
+from edgesr.networks.spec import build, find_spec
 
 model, checkpoint, height, width, target = sys.argv[1:]
 net = build(find_spec(model)).eval()

@@ -1,4 +1,4 @@
-"""The same network converted by a peer: by onnx2tf, or by litert-torch in its own environment."""
+"""Conversion by peers: onnx2tf, and litert-torch in its own environment."""
 
 import subprocess
 import sys
@@ -7,8 +7,8 @@ from pathlib import Path
 import platformdirs
 from torch import nn
 
-from converters.onnx_export import export
-from converters.tflite import Onnx2tf
+from converters.onnx_graph.export import export
+from converters.tflite.backend import Onnx2tf
 
 LITERT_TORCH = "litert-torch==0.10.0"
 _TORCH = "torch==2.13.0"
@@ -16,7 +16,7 @@ _ROOT = Path(__file__).parent.parent
 
 
 def litert_torch_python() -> Path:
-    """The interpreter of an environment that holds litert-torch, made on first use."""
+    """The interpreter of litert-torch's environment, created on first use."""
     folder = Path(platformdirs.user_cache_dir("edgesr")) / "peers" / LITERT_TORCH.replace("==", "-")
     python = folder / "bin" / "python"
     if not (folder / ".installed").exists():
@@ -30,7 +30,7 @@ def litert_torch_python() -> Path:
 def convert_with_litert_torch(
     model: str, checkpoint: Path, height: int, width: int, target: Path
 ) -> None:
-    """Convert a plain network with litert-torch as its documentation says: NHWC in and out.
+    """Convert a plain network with litert-torch as documented: NHWC in and out.
 
     Args:
         model: Name of the network, as `edgesr models` lists it.
@@ -52,7 +52,7 @@ def convert_with_litert_torch(
 
 
 def convert_with_onnx2tf(net: nn.Module, height: int, width: int, target: Path) -> None:
-    """Export a plain network and convert the graph as it is, with none of edgesr's passes.
+    """Convert a plain network with onnx2tf, without edgesr's passes.
 
     Args:
         net: A folded network in eval mode, NCHW in its own value range.

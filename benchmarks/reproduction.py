@@ -1,4 +1,4 @@
-"""docs/reproduction.md: published figures beside measured ones, and why they differ.
+"""Render docs/reproduction.md: published figures beside measured ones, and why they differ.
 
 Every number in the document is in PUBLISHED_COSTS or PUBLISHED_QUALITY, or in the record that
 benchmarks/tables.py writes; the text around them is reproduction_template.md. Only the standard
@@ -30,7 +30,7 @@ Row = Mapping[str, Any]
 
 
 class Way(StrEnum):
-    """What computes."""
+    """Backend and arithmetic of a measurement."""
 
     PYTORCH = "PyTorch"
     FILE = "FP16 file"
@@ -40,14 +40,14 @@ class Way(StrEnum):
 
 @dataclass(frozen=True)
 class Cost:
-    """What a table says that a network costs at 256x256.
+    """Published cost of a network at 256x256.
 
     Attributes:
         parameters: As printed.
         operations: Likewise, as "FLOPs"; without operations of ReLUs unless `rectified`.
         activations: Likewise; empty where it is not stated.
-        convolutions: How many.
-        rectified: Whether the operations hold one per number behind a ReLU.
+        convolutions: Number of convolutions.
+        rectified: Whether the operations include one per number behind a ReLU.
     """
 
     parameters: str
@@ -84,10 +84,10 @@ EXPLAINED_COSTS: Mapping[tuple[str, str], str] = {
 
 
 def render(record: Mapping[str, Sequence[Row]]) -> str:
-    """The document.
+    """Render the document.
 
     Args:
-        record: What benchmarks/tables.py wrote: "costs" and "quality".
+        record: From benchmarks/tables.py: "costs" and "quality".
     """
     costs, cells = record["costs"], _Cells(record["quality"])
     return _TEMPLATE.read_text().format(
@@ -108,23 +108,23 @@ def render(record: Mapping[str, Sequence[Row]]) -> str:
 
 
 class _Cells:
-    """What was measured of each subject, on each set, in each way."""
+    """Measurements by subject, set and way."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self._rows = {(row["subject"], row["set_name"], row["way"]): row for row in rows}
 
     def find(self, subject: str, set_name: str, way: Way) -> Row | None:
-        """One row, if it was measured."""
+        """Find one row; None if it was not measured."""
         return self._rows.get((subject, set_name, way))
 
     def psnr(self, subject: str) -> str:
-        """In PyTorch, on Set5."""
+        """PSNR of a subject in PyTorch on Set5, for the text."""
         row = self.find(subject, "Set5", Way.PYTORCH)
         return f"{row['psnr_db']:.2f} dB" if row else NOT_MEASURED
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Markdown."""
+    """Format a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
@@ -147,8 +147,8 @@ def _cost_cells(row: Row) -> list[str]:
         "activations": f"{row['activations'] / 1e6:.2f}M",
         "convolutions": str(row["convolutions"]),
     }
-    said = {name: getattr(published, name, "") for name in measured}
-    cells = [f"{said[n]} \\| {value}" if said[n] else value for n, value in measured.items()]
+    stated = {name: getattr(published, name, "") for name in measured}
+    cells = [f"{stated[n]} \\| {value}" if stated[n] else value for n, value in measured.items()]
     name = [row["network"], f"`{row['subject']}`"]
     return [*name, *cells[:2], macs, *cells[2:], f"{row['peak_bytes'] / 2**20:.1f}"]
 
@@ -163,8 +163,9 @@ def _quality(costs: Sequence[Row], cells: _Cells) -> str:
         found = [cells.find(cost["subject"], set_name, way) for way in (Way.PYTORCH, Way.FILE)]
         published = _published(cost["network"], set_name)
         name = [cost["network"], f"`{cost['subject']}`", set_name]
-        said = _scores(published) if published else "-"
-        lines.append([*name, said, *map(_scores, found), *(_apart(f, published) for f in found)])
+        stated = _scores(published) if published else "-"
+        apart = [_apart(row, published) for row in found]
+        lines.append([*name, stated, *map(_scores, found), *apart])
     return table(head, lines)
 
 
@@ -203,7 +204,7 @@ def _bicubic(rows: Sequence[Row]) -> str:
 
 
 def _published(network: str, set_name: str) -> Row | None:
-    """What is published of a network, as a row of the record has it."""
+    """Published figures of a network, as a row of the record; None without any."""
     found = PUBLISHED_QUALITY.get(network)
     return dict(zip(("psnr_db", "ssim"), found[set_name], strict=True)) if found else None
 
@@ -213,7 +214,7 @@ def _scores(row: Row | None) -> str:
 
 
 def _apart(row: Row | None, other: Row | None, digits: int = 2) -> str:
-    """How far the first lies above the other."""
+    """PSNR and SSIM of the first row above those of the other."""
     if row is None or other is None:
         return "-"
     # Adding zero takes the sign off a difference that rounds to it.
@@ -222,7 +223,7 @@ def _apart(row: Row | None, other: Row | None, digits: int = 2) -> str:
 
 
 def _largest(rows: Sequence[Row]) -> str:
-    """How far means lie from published ones, at most; FP16 arithmetic is told elsewhere."""
+    """Largest difference of a mean from the published one, without FP16 arithmetic."""
     psnr_db, ssim = 0.0, 0.0
     for row in rows:
         published = _published(row["network"], row["set_name"])
@@ -242,7 +243,7 @@ def _not_measured(costs: Sequence[Row]) -> str:
         for name, sets in PUBLISHED_QUALITY.items()
         if name not in measured
     )
-    return _wrapped(f"{named}: there are no weights at hand to measure.")
+    return _wrapped(f"{named}: no weights are available to measure.")
 
 
 def _wrapped(text: str) -> str:
@@ -250,7 +251,7 @@ def _wrapped(text: str) -> str:
 
 
 def _conditions(rows: Sequence[Row]) -> str:
-    """What measured, as the record says; more than one line where rows differ."""
+    """Conditions of the measurements; more than one line where rows differ."""
     return "\n".join(dict.fromkeys(_wrapped(f"- {_condition(row)}") for row in rows))
 
 

@@ -1,11 +1,11 @@
-"""What becomes of every network: one real conversion each, all gates on, as a table.
+"""Support matrix: one real conversion of every network, all gates on.
 
     python benchmarks/support_matrix.py --json benchmarks/results/support_matrix.json
-    python benchmarks/support_matrix.py --json FILE --only imdn-rte    # this row anew
-    python benchmarks/support_matrix.py --json FILE --print            # the table of what is there
+    python benchmarks/support_matrix.py --json FILE --only imdn-rte    # this row again
+    python benchmarks/support_matrix.py --json FILE --print            # the table of the record
 
 Networks with published weights are converted from these (under EDGESR_SHARED), the others from
-random ones, drawn with a fixed seed: parity and range are then of random weights, the rest is not.
+random ones with a fixed seed: parity and range are then those of random weights, the rest is not.
 """
 
 import json
@@ -19,10 +19,10 @@ from typing import Any
 import click
 
 from converters.manifest import Manifest, read_manifest
-from edgesr.download import published_checkpoint
-from edgesr.files import atomic_outputs
-from edgesr.machine import machine
-from edgesr.registry import ArchSpec, all_specs, build
+from edgesr.common.files import atomic_outputs
+from edgesr.common.machine import machine
+from edgesr.networks.spec import ArchSpec, all_specs, build
+from edgesr.weights.download import published_checkpoint
 
 _COLUMNS = (
     "network", "weights", "parameters", "operators", "CPU, max abs", "FP16 arithmetic, PSNR",
@@ -37,7 +37,7 @@ def name_of(spec: ArchSpec) -> str:
 
 
 def _checkpoint(spec: ArchSpec, folder: Path) -> tuple[Path, str]:
-    """The file to convert, and what its weights are."""
+    """The checkpoint to convert, and the kind of its weights."""
     if spec.published is not None:
         return published_checkpoint(spec), "published"
     import safetensors.torch
@@ -76,12 +76,12 @@ def _row(spec: ArchSpec, size: str, folder: Path) -> dict[str, Any]:
 
 
 def _operators(manifest: Manifest) -> int:
-    """Operators that run: the DEQUANTIZE of FP16 constants are none."""
+    """Number of operators that run, without the DEQUANTIZE of FP16 constants."""
     return sum(count for name, count in manifest.operators.items() if name != "DEQUANTIZE")
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rows as Markdown."""
+    """Write the rows as Markdown."""
     lines = [_joined(_COLUMNS), _joined(["---"] * len(_COLUMNS))]
     lines += [_joined(_cells(row)) for row in rows]
     return "\n".join(lines)

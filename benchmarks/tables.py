@@ -1,13 +1,13 @@
-"""Every published table that the reference weights allow, measured: docs/reproduction.md.
+"""Measure every published table that the reference weights allow: docs/reproduction.md.
 
     python benchmarks/tables.py                       # measure what is missing, write both files
     python benchmarks/tables.py --only imdn-plus      # of this network alone
-    python benchmarks/tables.py --render              # the document anew, nothing measured
+    python benchmarks/tables.py --render              # write the document again, nothing measured
 
-Checkpoints and pictures are those of EDGESR_SHARED. Each checkpoint is evaluated in PyTorch and as
-an FP16 `.tflite`, which runs each picture in one piece, in FP32 and in FP16 arithmetic. The record
-is written after every set of pictures; what it holds is measured again only if the weights, the
-file, the pictures, the code that matters or its libraries changed.
+Checkpoints and images are those of EDGESR_SHARED. Each checkpoint is evaluated in PyTorch and as
+an FP16 `.tflite`, untiled, in FP32 and in FP16 arithmetic. The record is written after every set of
+images; what it holds is measured again only if the weights, the file, the images, the code that
+matters or its libraries changed.
 """
 
 import dataclasses
@@ -27,40 +27,41 @@ import unrounded
 from reproduction import BICUBIC, BICUBIC_075, PLAIN_TAIL, PUBLISHED_QUALITY, Way
 from tables_record import Cell, Record, checkpoints
 
+from converters.parity.test_inputs import shared_photos
 from converters.pipeline import convert
-from converters.probes import default_pictures
+from converters.source import checkpoint_source
 from converters.spec import ConversionSpec, Precision
-from edgesr.checkpoints import LoadedCheckpoint, load
-from edgesr.download import published_checkpoint
-from edgesr.evaluation.contestants import Contestant, bicubic, digest_of, network, whole_tflite
-from edgesr.evaluation.evaluate import picture_digest
-from edgesr.files import atomic_outputs
-from edgesr.machine import machine
-from edgesr.metrics import Uint8Array, psnr_y, ssim_y
-from edgesr.quality import SETS, Metric, Upscale, benchmark_set
-from edgesr.registry import ArchSpec, PublishedWeights
-from edgesr.runtime import Backend
-from edgesr.train.pictures import Pair
+from edgesr.common.files import atomic_outputs
+from edgesr.common.machine import machine
+from edgesr.evaluation.benchmark_sets import SETS, Metric, Upscale, benchmark_set
+from edgesr.evaluation.evaluate import image_digest
+from edgesr.evaluation.methods import Method, bicubic, digest_of, network, whole_tflite
+from edgesr.images.datasets import Pair
+from edgesr.images.metrics import Uint8Array, psnr_y, ssim_y
+from edgesr.networks.spec import ArchSpec, PublishedWeights
+from edgesr.runtime.session import Backend
+from edgesr.weights.checkpoints import LoadedCheckpoint, load
+from edgesr.weights.download import published_checkpoint
 
 _ROOT = Path(__file__).parent.parent
 _SIZE = (96, 64)
 _COUNTED_AT = 256
 _BACKENDS = {Way.FILE: Backend.CPU, Way.FILE_FP16: Backend.CPU_FP16}
 
-# What a result depends on beside weights and pictures.
-_NETWORKS = ("edgesr/archs/*.py", "edgesr/reparam.py")
-_METRICS = "edgesr/metrics.py"
+# Source files that a result depends on beside weights and images.
+_NETWORKS = ("edgesr/networks/architectures/*.py", "edgesr/networks/reparam.py")
+_METRICS = "edgesr/images/metrics.py"
 _CONVERTER = ("converters/**/*.py", *_NETWORKS)
 
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """Where things lie, and how they are measured.
+    """Paths and conditions of the measurements.
 
     Attributes:
-        data: The folder of benchmark sets.
-        files: Where converted files are kept.
-        threads: Of the CPU, in PyTorch and in LiteRT.
+        data: Folder of the benchmark sets.
+        files: Folder for converted files.
+        threads: CPU threads of PyTorch and LiteRT.
     """
 
     data: Path
@@ -69,12 +70,12 @@ class Setup:
 
     @functools.cache  # noqa: B019 - one setup lives as long as the command
     def pairs(self, name: str, scale: int) -> list[Pair]:
-        """The pictures of a set."""
+        """Read the images of a set."""
         return benchmark_set(self.data, name, scale)
 
 
 def code(*patterns: str) -> str:
-    """A digest of source files."""
+    """SHA-256 of source files."""
     digest = hashlib.sha256()
     for path in sorted(path for pattern in patterns for path in _ROOT.glob(pattern)):
         digest.update(path.read_bytes())
@@ -82,41 +83,41 @@ def code(*patterns: str) -> str:
 
 
 def means(upscale: Upscale, pairs: Sequence[Pair], scale: int, *, also_unrounded: bool) -> Any:  # noqa: ANN401
-    """PSNR and SSIM on Y, rounded to 8 bits as MATLAB has it.
+    """Mean PSNR and SSIM on Y, rounded to 8 bits as MATLAB does.
 
     Args:
-        upscale: What is measured.
-        pairs: The pictures.
-        scale: How many times as large it makes them.
-        also_unrounded: Whether to measure on a Y that is not rounded too.
+        upscale: Upscales one image.
+        pairs: The images.
+        scale: Upscaling factor.
+        also_unrounded: Whether to measure on unrounded Y too.
     """
     made = [upscale(pair.lr_hwc_u8) for pair in pairs]
     originals = [pair.hr_hwc_u8 for pair in pairs]
 
     def mean(metric: Metric) -> float:
-        return fmean(metric(*pictures, scale) for pictures in zip(made, originals, strict=True))
+        return fmean(metric(*images, scale) for images in zip(made, originals, strict=True))
 
-    found: dict[str, Any] = {"pictures": len(pairs), "psnr_db": mean(psnr_y), "ssim": mean(ssim_y)}
+    found: dict[str, Any] = {"images": len(pairs), "psnr_db": mean(psnr_y), "ssim": mean(ssim_y)}
     if also_unrounded:
         found["unrounded_y"] = {"psnr_db": mean(unrounded.psnr_y), "ssim": mean(unrounded.ssim_y)}
     return found
 
 
-def _measure(record: Record, setup: Setup, cell: Cell, contestant: Contestant) -> None:
-    """One cell, unless the record has it."""
-    pairs = setup.pairs(cell.set_name, contestant.scale)
+def _measure(record: Record, setup: Setup, cell: Cell, method: Method) -> None:
+    """Measure one cell, unless the record holds it."""
+    pairs = setup.pairs(cell.set_name, method.scale)
     sources = code(_METRICS, *(_NETWORKS if cell.way is Way.PYTORCH else ()))
     library = version("ai-edge-litert" if cell.way in _BACKENDS else "torch")
-    key = digest_of(contestant.digest, sources, library, *map(picture_digest, pairs))
-    said = f"{cell.network} ({cell.subject}), {cell.set_name}, {cell.way}"
+    key = digest_of(method.digest, sources, library, *map(image_digest, pairs))
+    label = f"{cell.network} ({cell.subject}), {cell.set_name}, {cell.way}"
     if record.holds(cell, key):
-        click.echo(f"{said}: kept", err=True)
+        click.echo(f"{label}: kept", err=True)
         return
     compared = cell.way is Way.PYTORCH and cell.network in PUBLISHED_QUALITY
-    found = means(contestant.upscale, pairs, contestant.scale, also_unrounded=compared)
-    facts = {"scale": contestant.scale, "threads": setup.threads, "key": key, "machine": _machine()}
+    found = means(method.upscale, pairs, method.scale, also_unrounded=compared)
+    facts = {"scale": method.scale, "threads": setup.threads, "key": key, "machine": _machine()}
     record.add(cell, found | facts)
-    click.echo(f"{said}: {found['psnr_db']:.2f} dB / {found['ssim']:.4f}", err=True)
+    click.echo(f"{label}: {found['psnr_db']:.2f} dB / {found['ssim']:.4f}", err=True)
 
 
 def _machine() -> dict[str, Any]:
@@ -127,17 +128,17 @@ def _machine() -> dict[str, Any]:
 def _checkpoint(
     record: Record, setup: Setup, chosen: tuple[ArchSpec, PublishedWeights], way: Way, set_name: str
 ) -> None:
-    """One cell of one checkpoint."""
+    """Measure one cell of one checkpoint."""
     spec, weights = chosen
     loaded, name = _loaded(spec, weights), _name(spec)
     if way in _BACKENDS:
         file = _converted(loaded, setup.files)
-        contestant = whole_tflite(name, file, _BACKENDS[way], setup.threads)
+        method = whole_tflite(name, file, _BACKENDS[way], setup.threads)
     else:
-        contestant = network(name, loaded)
+        method = network(name, loaded)
     cell = Cell(weights.filename, name, weights.sha256, set_name, way)
-    _measure(record, setup, cell, contestant)
-    contestant.close()
+    _measure(record, setup, cell, method)
+    method.close()
 
 
 @functools.cache
@@ -150,9 +151,9 @@ def _name(spec: ArchSpec) -> str:
 
 
 def _cost(spec: ArchSpec, weights: PublishedWeights) -> dict[str, Any]:
-    """What the folded network costs, counted as the challenge does."""
+    """Count the cost of the folded network as the challenge does."""
     from edgesr.evaluation.torch_cost import torch_complexity
-    from edgesr.reparam import fold
+    from edgesr.networks.reparam import fold
 
     cost = torch_complexity(fold(_loaded(spec, weights).net), _COUNTED_AT, _COUNTED_AT)
     names = ("parameters", "macs", "operations", "activations", "convolutions")
@@ -162,29 +163,30 @@ def _cost(spec: ArchSpec, weights: PublishedWeights) -> dict[str, Any]:
 
 
 def _converted(loaded: LoadedCheckpoint, folder: Path) -> Path:
-    """The FP16 file of a checkpoint, as `edgesr convert` makes it; once for the same code."""
+    """Convert a checkpoint to FP16 as `edgesr convert` does; once for the same code."""
     tools = [version(name) for name in ("torch", "onnx", "onnx2tf", "tensorflow")]
-    pictures = default_pictures()
-    digest = digest_of(loaded.sha256, code(*_CONVERTER), *_SIZE, pictures is None, *tools)
+    images = shared_photos()
+    digest = digest_of(loaded.sha256, code(*_CONVERTER), *_SIZE, images is None, *tools)
     file = folder / f"{Path(loaded.filename).stem}_{digest[:16]}.tflite"
     if not file.with_suffix(".json").is_file():
         click.echo(f"{loaded.filename}: converting", err=True)
         folder.mkdir(parents=True, exist_ok=True)
         spec = ConversionSpec(*_SIZE)
-        convert(loaded, spec, {Precision.FP16: file}, pictures=pictures, overwrite=True)
+        source = checkpoint_source(loaded, spec.height, spec.width)
+        convert(source, spec, {Precision.FP16: file}, images=images, overwrite=True)
     return file
 
 
 def _bicubic(record: Record, setup: Setup) -> None:
-    """MATLAB's, and the one with another coefficient that torch has."""
+    """Measure MATLAB's bicubic, and torch's with its other coefficient."""
     for scale in (2, 4):
-        other = Contestant(
+        other = Method(
             BICUBIC_075, "torch", scale, digest_of(BICUBIC_075, scale), _torch_bicubic(scale)
         )
-        for subject, contestant in ((BICUBIC, bicubic(scale)), (BICUBIC_075, other)):
+        for subject, method in ((BICUBIC, bicubic(scale)), (BICUBIC_075, other)):
             for set_name in SETS:
                 cell = Cell(subject, f"x{scale}", "", set_name, Way.NO_NETWORK)
-                _measure(record, setup, cell, contestant)
+                _measure(record, setup, cell, method)
 
 
 def _torch_bicubic(scale: int) -> Upscale:
@@ -199,24 +201,24 @@ def _torch_bicubic(scale: int) -> Upscale:
 
 
 def _plain_tail(record: Record, setup: Setup, spec: ArchSpec) -> None:
-    """IMDN+ with nothing behind the last 3x3 of a block, to show that there is something."""
-    from edgesr.archs.distillation import ProgressiveBlock
+    """Measure IMDN+ without an activation behind the last 3x3 of a block."""
+    from edgesr.networks.architectures.distillation import ProgressiveBlock
 
     assert spec.published is not None
     loaded = load(published_checkpoint(spec))
     for part in loaded.net.modules():
         if isinstance(part, ProgressiveBlock):
             part.act = _all_but_last(part.act, part.count)
-    contestant = network(PLAIN_TAIL, loaded)
-    contestant = dataclasses.replace(contestant, digest=digest_of(contestant.digest, PLAIN_TAIL))
+    method = network(PLAIN_TAIL, loaded)
+    method = dataclasses.replace(method, digest=digest_of(method.digest, PLAIN_TAIL))
     cell = Cell(
         PLAIN_TAIL, f"{spec.name} x{spec.scale}", spec.published.sha256, "Set5", Way.PYTORCH
     )
-    _measure(record, setup, cell, contestant)
+    _measure(record, setup, cell, method)
 
 
 def _all_but_last(act: Any, count: int) -> Any:  # noqa: ANN401 - torch is imported when needed
-    """An activation that lets every `count`-th call pass unchanged."""
+    """Make an activation that is the identity in every `count`-th call."""
     from torch import Tensor, nn
 
     class AllButLast(nn.Module):
@@ -241,10 +243,13 @@ def _all_but_last(act: Any, count: int) -> Any:  # noqa: ANN401 - torch is impor
     "--document",
     type=click.Path(path_type=Path),
     default=_ROOT / "docs/reproduction.md",
-    help="Written from the record.",
+    help="Document, written from the record.",
 )
 @click.option(
-    "--files", type=click.Path(path_type=Path), default=_ROOT / "out/tables", help="Converted ones."
+    "--files",
+    type=click.Path(path_type=Path),
+    default=_ROOT / "out/tables",
+    help="Folder for converted files.",
 )
 @click.option("--only", multiple=True, help="Names of networks; the other rows are kept.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
@@ -274,7 +279,7 @@ def command(
                 _plain_tail(record, setup, spec)
         if not only:
             _bicubic(record, setup)
-        # The quick sets first, and FP16 arithmetic last: what is broken off holds the most.
+        # The quick sets first, and FP16 arithmetic last: an interrupted run then holds the most.
         for ways in ((Way.PYTORCH, Way.FILE), (Way.FILE_FP16,)):
             for set_name, way, pair in itertools.product(SETS, ways, chosen):
                 _checkpoint(record, setup, pair, way, set_name)

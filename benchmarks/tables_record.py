@@ -1,4 +1,4 @@
-"""The record of benchmarks/tables.py: what was measured, one row per way, set and checkpoint."""
+"""Record of benchmarks/tables.py: one row per way, set and checkpoint."""
 
 import dataclasses
 import json
@@ -8,21 +8,21 @@ from typing import Any
 
 from reproduction import BICUBIC, BICUBIC_075, PLAIN_TAIL, Way
 
-from edgesr.files import atomic_outputs
-from edgesr.quality import SETS
-from edgesr.registry import ArchSpec, PublishedWeights, all_specs
+from edgesr.common.files import atomic_outputs
+from edgesr.evaluation.benchmark_sets import SETS
+from edgesr.networks.spec import ArchSpec, PublishedWeights, all_specs
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One way of upscaling one set.
+    """Identity of one measurement.
 
     Attributes:
-        subject: The checkpoint's file name, or what else upscales.
+        subject: The checkpoint's file name, or the name of another method.
         network: Its name and scale; the scale alone where there is none.
         sha256: Of the checkpoint; empty for none.
         set_name: One of SETS.
-        way: What computes.
+        way: Backend and arithmetic.
     """
 
     subject: str
@@ -33,12 +33,12 @@ class Cell:
 
     @property
     def place(self) -> tuple[str, str, str]:
-        """What tells it from all others in the record; a bicubic has several scales."""
+        """Key in the record; a bicubic has several scales."""
         return f"{self.subject} {self.network}", self.set_name, self.way
 
 
 class Record:
-    """What was measured, on the disk after every cell."""
+    """Measurements so far, written to disk after every cell."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -48,7 +48,7 @@ class Record:
 
     @property
     def content(self) -> dict[str, Any]:
-        """All of it, in the order of the networks, of the sets, and of what computes."""
+        """Everything, in the order of the networks, the sets and the ways."""
         order = [weights.filename for _, weights in checkpoints()] + [BICUBIC, BICUBIC_075]
         order.append(PLAIN_TAIL)
         sets, ways = list(SETS), list(Way)
@@ -65,12 +65,12 @@ class Record:
         return self._quality.get(cell.place, {}).get("key") == key
 
     def add(self, cell: Cell, row: dict[str, Any]) -> None:
-        """Take in a measurement and write the file."""
+        """Add a measurement and write the file."""
         self._quality[cell.place] = dataclasses.asdict(cell) | row
         self.write()
 
     def add_cost(self, row: dict[str, Any]) -> None:
-        """Take in what a network costs."""
+        """Add the cost of a network and write the file."""
         self._costs[row["subject"]] = row
         self.write()
 
@@ -86,7 +86,7 @@ def _place(row: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def checkpoints() -> Iterator[tuple[ArchSpec, PublishedWeights]]:
-    """Every published training, in the order of the networks."""
+    """Every published checkpoint, in the order of the networks."""
     for spec in all_specs():
         for weights in spec.all_published:
             yield spec, weights

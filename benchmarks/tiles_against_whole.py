@@ -1,15 +1,15 @@
-"""How near the tiles of networks that look at the whole picture come to the picture in one piece.
+"""Error of tiling for networks with a global receptive field.
 
-Tiles of such a network are not exact: its attention sees the tile's statistics and not the
-picture's. What that changes is measured with the published weights in PyTorch, for every scale on
-the same inputs: a benchmark set's pictures at half their size. The tiles are smaller than a file's
-720x480, since these pictures are. Both results are rounded to 8 bits; the PSNR is on Y, shaved by
+Tiles of such a network are not exact: its attention uses the tile's statistics instead of the
+image's. The difference is measured with the published weights in PyTorch, for every scale on the
+same inputs: a benchmark set's images at half their size. The tiles are smaller than a file's
+720x480, since these images are. Both results are rounded to 8 bits; the PSNR is on Y, shaved by
 the scale.
 
     python benchmarks/tiles_against_whole.py
 
-writes edgesr/weights/tiled.json, from which `edgesr models` and `edgesr upscale` take it. The
-checkpoints and the pictures are those under EDGESR_SHARED.
+writes edgesr/weights/tiled.json, which `edgesr models` and `edgesr upscale` read. The
+checkpoints and the images are those under EDGESR_SHARED.
 """
 
 import argparse
@@ -22,26 +22,25 @@ import numpy as np
 import torch
 from torch import nn
 
-from converters.bundle import benchmarks_folder
-from edgesr.bundled import TILED_QUALITY, WEIGHTS_FOLDER, stem
-from edgesr.checkpoints import load, weights_sha256
-from edgesr.files import atomic_outputs
-from edgesr.images import Picture
-from edgesr.machine import commit, processor
-from edgesr.metrics import Uint8Array, psnr_y
-from edgesr.overlap import StatedFacts, choose_overlap
-from edgesr.quality import benchmark_set, by_network
-from edgesr.registry import ArchSpec, all_specs
-from edgesr.runtime import Float32Array, ModelShape
-from edgesr.upscale import Upscaler
+from edgesr.common.files import atomic_outputs
+from edgesr.common.machine import commit, processor
+from edgesr.evaluation.benchmark_sets import benchmark_set, by_network
+from edgesr.images.files import ImageData
+from edgesr.images.metrics import Uint8Array, psnr_y
+from edgesr.networks.spec import ArchSpec, all_specs
+from edgesr.runtime.session import Float32Array
+from edgesr.tflite.facts import Reach
+from edgesr.tflite.shape import ModelShape
+from edgesr.upscaling.tiling import choose_overlap
+from edgesr.upscaling.upscaler import Upscaler
+from edgesr.weights.bundled import TILED_QUALITY, WEIGHTS_FOLDER, stem
+from edgesr.weights.checkpoints import load, weights_sha256
 
 
 def main() -> None:
-    """Measure every such network whose published weights are there."""
+    """Measure every such network with published weights."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--set", default="Set5", help="of benchmark pictures; those of x2/LR are taken"
-    )
+    parser.add_argument("--set", default="Set5", help="benchmark set, of which x2/LR is used")
     parser.add_argument("--tile", default="128x96", help="HxW")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
@@ -50,7 +49,7 @@ def main() -> None:
     found = {
         stem(spec): _measure(spec, args.set, height, width)
         for spec in all_specs()
-        if spec.whole_picture and spec.published
+        if spec.whole_image and spec.published
     }
     conditions = {"torch": version("torch"), "processor": processor(), "commit": commit()}
     with atomic_outputs([WEIGHTS_FOLDER / TILED_QUALITY], overwrite=True) as (path,):
@@ -58,25 +57,23 @@ def main() -> None:
 
 
 def _measure(spec: ArchSpec, name: str, height: int, width: int) -> dict[str, object]:
-    """One network, by tiles and in one piece."""
+    """Compare the tiled and the untiled results of one network."""
     assert spec.published is not None
     path = Path(os.environ["EDGESR_SHARED"], "reference", spec.published.filename)
     checkpoint = load(path)
     assert checkpoint.sha256 == spec.published.sha256, f"{path} is not the published file"
     runner = _TorchRunner(checkpoint.net, spec.value_range, ModelShape(height, width, spec.scale))
-    facts = StatedFacts(
-        spec.name, spec.scale, spec.receptive_radius, spec.size_multiple, spec.whole_picture
-    )
-    tiled = Upscaler(runner, choose_overlap(facts, None, runner.shape)[0])
+    reach = Reach(spec.receptive_radius, spec.size_multiple, spec.whole_image)
+    tiled = Upscaler(runner, choose_overlap(reach, None, runner.shape)[0])
     whole = by_network(checkpoint.net, spec.value_range)
-    pictures: list[dict[str, object]] = []
-    for pair in benchmark_set(benchmarks_folder(), name, 2):
+    images: list[dict[str, object]] = []
+    for pair in benchmark_set(Path(os.environ["EDGESR_SHARED"], "data"), name, 2):
         pixels: Uint8Array = pair.lr_hwc_u8
-        made = tiled.upscale(Picture(pixels)).pixels_hwc
-        psnr_db = psnr_y(np.asarray(made, np.uint8), whole(pixels), spec.scale)
-        pictures.append({"size": list(pixels.shape[:2]), "psnr_db": psnr_db})
-        print(spec.name, spec.scale, pictures[-1], flush=True)
-    values = [float(str(entry["psnr_db"])) for entry in pictures]
+        upscaled = tiled.upscale(ImageData(pixels)).pixels_hwc
+        psnr_db = psnr_y(np.asarray(upscaled, np.uint8), whole(pixels), spec.scale)
+        images.append({"size": list(pixels.shape[:2]), "psnr_db": psnr_db})
+        print(spec.name, spec.scale, images[-1], flush=True)
+    values = [float(str(entry["psnr_db"])) for entry in images]
     return {
         "weights": spec.published.filename,
         "weights_sha256": weights_sha256(checkpoint.net),
@@ -84,12 +81,12 @@ def _measure(spec: ArchSpec, name: str, height: int, width: int) -> dict[str, ob
         "tile": {"height": height, "width": width},
         "psnr_db": float(np.mean(values)),
         "lowest_db": min(values),
-        "pictures": pictures,
+        "images": images,
     }
 
 
 class _TorchRunner:
-    """A network in PyTorch, run as a file of one fixed size would be."""
+    """A network in PyTorch as a runner of one fixed size."""
 
     device = None
 
@@ -105,7 +102,7 @@ class _TorchRunner:
         return (self._net(lr_nchw) / self._range).permute(0, 2, 3, 1).numpy()
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to release."""
 
 
 if __name__ == "__main__":

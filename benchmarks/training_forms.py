@@ -1,14 +1,15 @@
-"""What one training step costs with blocks that convolve once, and layer by layer, in one run.
+"""Cost of a training step with collapsed blocks, and layer by layer, in one run.
 
     OMP_WAIT_POLICY=passive python benchmarks/training_forms.py --json FILE
 
-The ways take turns (A B C A B C ...), so that a drift of the machine's speed hits all alike; the
-ratios are medians of the ratios turn by turn. A step is the forward pass in training mode, the
-mean absolute error and the backward pass; the optimiser's share is the same for both ways.
+The forms run in interleaved rounds (A B C A B C ...), so that a drift of the machine's speed
+affects all alike; the ratios are medians of the ratios round by round. A step is the forward pass
+in training mode, the mean absolute error and the backward pass; the optimiser's share is the same
+for all.
 
 Wall time on a busy machine is mostly other programs' time. Hence the processor time of all threads
-beside it, which does not count waiting for a core, as long as the threads do not spin while they
-wait for each other: that is what the variable is for.
+is measured too, which does not count waiting for a core, as long as the threads do not spin while
+they wait for each other: the variable prevents that.
 """
 
 import argparse
@@ -26,15 +27,15 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from edgesr.archs.collapsible import set_collapsed
-from edgesr.registry import ArchSpec, build, find_spec
+from edgesr.networks.architectures.collapsible import set_collapsed
+from edgesr.networks.spec import ArchSpec, build, find_spec
 
 COLLAPSED, EXPANDED, PLAIN = "collapsed", "layer by layer", "plain form"
 
 
 @dataclass(frozen=True)
 class StepTime:
-    """One way's time for a training step in milliseconds, and how many times collapsed's it is.
+    """Time of a training step of one form in milliseconds, and its ratio to collapsed.
 
     `cpu` is the processor time of all threads together.
     """
@@ -52,7 +53,7 @@ class StepTime:
 
 
 def main() -> None:
-    """Measure in turns, print a table and write the record."""
+    """Measure in interleaved rounds, print a table and write the record."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=15)
@@ -72,8 +73,8 @@ def main() -> None:
         arguments.json.write_text(json.dumps(record, indent=2) + "\n")
 
 
-def contenders(spec: ArchSpec) -> dict[str, nn.Module]:
-    """The training form both ways, with the same weights, and the plain form as the floor."""
+def forms(spec: ArchSpec) -> dict[str, nn.Module]:
+    """Build the training form, collapsed and not, with equal weights, and the plain form."""
     torch.manual_seed(0)
     once = build(spec, training_form=True).train()
     layers = copy.deepcopy(once)
@@ -82,16 +83,16 @@ def contenders(spec: ArchSpec) -> dict[str, nn.Module]:
 
 
 def measure(spec: ArchSpec, batch: int, patch: int, rounds: int) -> list[StepTime]:
-    """Step the networks in turns on one batch, after one warm-up round."""
-    nets = contenders(spec)
+    """Time one step of every network on one batch per round, after one warm-up round."""
+    nets = forms(spec)
     lr_nchw = spec.value_range * torch.rand(batch, 3, patch, patch)
     hr_nchw = spec.value_range * torch.rand(batch, 3, spec.scale * patch, spec.scale * patch)
-    # For each way one row of (wall, processor) seconds per turn.
+    # For each form one row of (wall, processor) seconds per round.
     seconds: dict[str, list[tuple[float, float]]] = {way: [] for way in nets}
-    for turn in range(rounds + 1):
+    for index in range(rounds + 1):
         for way, net in nets.items():
             elapsed = _timed_step(net, lr_nchw, hr_nchw)
-            if turn:
+            if index:
                 seconds[way].append(elapsed)
     once = np.array(seconds[COLLAPSED])
     return [
@@ -101,7 +102,7 @@ def measure(spec: ArchSpec, batch: int, patch: int, rounds: int) -> list[StepTim
 
 
 def _summary(model: str, way: str, net: nn.Module, ms: np.ndarray, once_ms: np.ndarray) -> StepTime:
-    """From milliseconds of shape rounds x (wall, processor)."""
+    """Summarise milliseconds of shape rounds x (wall, processor)."""
     median, least = np.median(ms, axis=0), ms.min(axis=0)
     ratio = np.median(ms / once_ms, axis=0)
     wall, cpu = (tuple(map(float, (median[i], least[i], ratio[i]))) for i in (0, 1))
@@ -116,7 +117,7 @@ def _timed_step(net: nn.Module, lr_nchw: Tensor, hr_nchw: Tensor) -> tuple[float
 
 
 def conditions(arguments: argparse.Namespace) -> dict[str, object]:
-    """What the numbers depend on."""
+    """Conditions of the measurement."""
     return {
         "step": "forward in training mode, mean absolute error, backward; no optimiser",
         "batch": arguments.batch,
@@ -134,11 +135,11 @@ def conditions(arguments: argparse.Namespace) -> dict[str, object]:
 
 
 def _load() -> str:
-    """How busy the machine was besides, which stretches the times more than the ratios."""
+    """Load of the machine, which affects the times more than the ratios."""
     minute, _, quarter = os.getloadavg()
     return (
         f"load average {minute:.1f} over the last minute, {quarter:.1f} over the last 15, this "
-        "benchmark included; the ways took turns step by step, so that other work fell on all alike"
+        "benchmark included; the forms ran in interleaved rounds, so that it affected all alike"
     )
 
 

@@ -1,14 +1,14 @@
-"""What `edgesr upscale` costs beside the network itself.
+"""Overhead of `edgesr upscale` over the network itself.
 
-Three kinds of fresh processes take turns:
+Three kinds of fresh processes run in interleaved rounds:
 
-- reference: loads the model and runs it as often as the picture has tiles, doing nothing else;
-- start-up: `edgesr upscale` on a picture of one pixel, less one run;
-- command: `edgesr upscale` on the picture, with reading, cutting, rounding, encoding and writing.
+- reference: loads the model and runs it as often as the image has tiles, and nothing else;
+- start-up: `edgesr upscale` on an image of one pixel, less one run;
+- command: `edgesr upscale` on the image, with reading, cutting, rounding, encoding and writing.
 
     ratio = (command - start-up) / reference's runs        target: at most 1.15
 
-It is given for the medians, and for the best times, which other work on the machine disturbs least.
+It is computed of the medians, and of the best times, which other work disturbs least.
 
 Example: python benchmarks/upscale_overhead.py imdn-rtc_x2_720x480_fp16.tflite --json overhead.json
 """
@@ -30,13 +30,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgesr.batch import Done, Job, ReadAhead, Settings, upscale_files
-from edgesr.images import encode_picture, read_picture
-from edgesr.overlap import choose_overlap, stated_facts
-from edgesr.runtime import open_model
-from edgesr.testcard import draw_test_card
-from edgesr.tiling import cover
-from edgesr.upscale import Upscaler
+from edgesr.images.encoding import encode_image
+from edgesr.images.files import read_image
+from edgesr.images.test_card import draw_test_card
+from edgesr.runtime.session import open_model
+from edgesr.tflite.facts import read_reach
+from edgesr.upscaling.files import Job, ReadAhead, Settings, UpscaledFile, upscale_files
+from edgesr.upscaling.tiling import choose_overlap, cover
+from edgesr.upscaling.upscaler import Upscaler
 
 TARGET = 1.15
 
@@ -44,7 +45,7 @@ _REFERENCE = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from edgesr.runtime import open_model
+from edgesr.runtime.session import open_model
 path, threads, runs = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 runner = open_model(path, threads=threads)
 lr_nhwc = np.random.RandomState(0).rand(1, runner.shape.height, runner.shape.width, 3)
@@ -61,7 +62,7 @@ def main() -> None:
     """Measure, print a table, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model_file", type=Path)
-    parser.add_argument("--size", default="1900x1200", help="of the picture, HxW")
+    parser.add_argument("--size", default="1900x1200", help="of the image, HxW")
     parser.add_argument("--formats", nargs="+", default=["png", "jpg"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=7)
@@ -70,7 +71,7 @@ def main() -> None:
     height, width = map(int, args.size.split("x"))
     with tempfile.TemporaryDirectory() as folder:
         rows = [
-            _measure(args.model_file, _write_picture(Path(folder), height, width, name), args)
+            _measure(args.model_file, _write_image(Path(folder), height, width, name), args)
             for name in args.formats
         ]
     _print_table(rows)
@@ -79,11 +80,11 @@ def main() -> None:
         args.json.write_text(json.dumps({"conditions": conditions, "results": rows}, indent=2))
 
 
-def _measure(model_file: Path, picture: Path, args: argparse.Namespace) -> dict[str, object]:
-    """Reference, start-up and command in turns."""
-    tiles = _count_tiles(model_file, picture)
-    target = picture.with_name(f"out{picture.suffix}")
-    pixel = picture.with_name(f"pixel{picture.suffix}")
+def _measure(model_file: Path, image: Path, args: argparse.Namespace) -> dict[str, object]:
+    """Measure reference, start-up and command in interleaved rounds."""
+    tiles = _count_tiles(model_file, image)
+    target = image.with_name(f"out{image.suffix}")
+    pixel = image.with_name(f"pixel{image.suffix}")
     Image.new("RGB", (1, 1)).save(pixel)
     common = ["--model-file", str(model_file), "--threads", str(args.threads), "--force"]
     common += ["--output", str(target)]
@@ -94,9 +95,9 @@ def _measure(model_file: Path, picture: Path, args: argparse.Namespace) -> dict[
         printed = _run([_REFERENCE, str(model_file), str(args.threads), str(tiles)])[1]
         runs.append(float(printed))
         startups.append(_run([_COMMAND, "upscale", str(pixel), *common])[0] - runs[-1] / tiles)
-        totals.append(_run([_COMMAND, "upscale", str(picture), *common])[0])
+        totals.append(_run([_COMMAND, "upscale", str(image), *common])[0])
     return {
-        "format": picture.suffix[1:],
+        "format": image.suffix[1:],
         "tiles": tiles,
         "ratio_of_medians": round((median(totals) - median(startups)) / median(runs), 4),
         "ratio_of_best": round((min(totals) - min(startups)) / min(runs), 4),
@@ -104,12 +105,12 @@ def _measure(model_file: Path, picture: Path, args: argparse.Namespace) -> dict[
         "command_ms": round(1000 * median(totals), 1),
         "startup_ms": round(1000 * median(startups), 1),
         "output_bytes": target.stat().st_size,
-        **_stages(model_file, picture, target, args.threads),
+        **_stages(model_file, image, target, args.threads),
     }
 
 
 def _run(words: list[str]) -> tuple[float, str]:
-    """Wall time in seconds and stdout of a Python process."""
+    """Run a Python process; return its wall time in seconds and its stdout."""
     started = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", *words],
@@ -120,21 +121,21 @@ def _run(words: list[str]) -> tuple[float, str]:
     return time.perf_counter() - started, done.stdout.decode()
 
 
-def _stages(model_file: Path, picture: Path, target: Path, threads: int) -> dict[str, float]:
-    """Where the time goes, within one warm process; the best of three."""
+def _stages(model_file: Path, image: Path, target: Path, threads: int) -> dict[str, float]:
+    """Time of each stage within one warm process; the best of three."""
     runner = open_model(model_file, threads=threads)
-    upscaler = Upscaler(runner, choose_overlap(stated_facts(model_file), None, runner.shape)[0])
-    decoded = read_picture(picture)
+    upscaler = Upscaler(runner, choose_overlap(read_reach(model_file), None, runner.shape)[0])
+    decoded = read_image(image)
     result = upscaler.upscale(decoded)
-    job, settings = Job(picture, target), Settings(overwrite=True, threads=threads)
-    with ReadAhead([picture], settings.max_pixels) as ahead:
+    job, settings = Job(image, target), Settings(overwrite=True)
+    with ReadAhead([image], settings.max_pixels) as ahead:
         (done,) = upscale_files([job], ahead, upscaler, settings)
-    if not isinstance(done, Done):
+    if not isinstance(done, UpscaledFile):
         raise SystemExit(f"upscaling failed: {done.message}")
     return {
-        "decode_ms": _best_ms(lambda: read_picture(picture)),
+        "decode_ms": _best_ms(lambda: read_image(image)),
         "tiles_ms": _best_ms(lambda: upscaler.upscale(decoded)),
-        "encode_ms": _best_ms(lambda: encode_picture(result, target, threads=threads)),
+        "encode_ms": _best_ms(lambda: encode_image(result, target)),
     }
 
 
@@ -147,15 +148,15 @@ def _best_ms(work: Callable[[], object]) -> float:
     return round(1000 * min(times), 1)
 
 
-def _count_tiles(model_file: Path, picture: Path) -> int:
+def _count_tiles(model_file: Path, image: Path) -> int:
     shape = open_model(model_file, threads=1).shape
-    overlap = choose_overlap(stated_facts(model_file), None, shape)[0]
-    with Image.open(picture) as image:
-        return len(cover(image.height, image.width, shape, overlap))
+    overlap = choose_overlap(read_reach(model_file), None, shape)[0]
+    with Image.open(image) as opened:
+        return len(cover(opened.height, opened.width, shape, overlap))
 
 
-def _write_picture(folder: Path, height: int, width: int, suffix: str) -> Path:
-    """A picture of the asked size: photographs side by side where there are any."""
+def _write_image(folder: Path, height: int, width: int, suffix: str) -> Path:
+    """Write an image: photographs side by side where there are any, else the test card."""
     path = folder / f"in.{suffix}"
     Image.fromarray(_photographs(height, width)).save(path, quality=95)
     return path
@@ -180,11 +181,11 @@ def _conditions(
 ) -> dict[str, object]:
     return {
         "model_file": model_file.name,
-        "picture": f"{height}x{width}, "
+        "image": f"{height}x{width}, "
         + ("photographs" if os.environ.get("EDGESR_SHARED") else "test card"),
         "threads": threads,
         "repeats": repeats,
-        "statistic": "median and best; each repeat is reference, start-up, command in turn",
+        "statistic": "median and best; each repeat is reference, start-up, command",
         "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, {platform.system()}",
         "python": platform.python_version(),
         "versions": {name: version(name) for name in ("ai-edge-litert", "numpy", "pillow")},

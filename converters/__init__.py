@@ -1,1 +1,1 @@
-"""From a PyTorch network over ONNX to a `.tflite` that the GPU delegate takes whole."""
+"""Conversion of a PyTorch or ONNX network to a GPU-ready `.tflite`."""

@@ -1,114 +1,51 @@
-"""The facts inside every `.tflite` that edgesr makes, and the manifest that lies beside it."""
+"""The manifest beside every `.tflite` that edgesr makes."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
     SerializerFunctionWrapHandler,
     ValidationError,
     model_serializer,
 )
 
+from edgesr.common.inputs import read_regular
+from edgesr.common.record import Record, first_problem
 from edgesr.errors import ModelFileError
+from edgesr.tflite.facts import Facts
 
 if TYPE_CHECKING:
-    from converters.gpu_gate import FoundGpu
+    from converters.gpu.gate import GpuBackends
 
-#: Name of the metadata entry inside the `.tflite` that holds the `Facts` as JSON.
-FACTS_ENTRY = "EDGESR_FACTS"
 
-#: What a file of one of our networks is compared with.
+#: The reference runtime of the networks of edgesr.
 PYTORCH = "PyTorch, the network before folding"
 
-
-class Record(BaseModel):
-    """Unknown keys are errors: a typo must not pass as an absent fact."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Facts(Record):
-    """What an app must know to use the file, and where its weights come from.
-
-    Attributes:
-        model: Name of the network.
-        scale: Upscaling factor.
-        height: Rows of the input.
-        width: Columns of the input.
-        layout: Order of the dimensions of input and output.
-        color: Order of the channels.
-        dtype: Type of input and output.
-        value_range: Smallest and largest value of input and output; the output is not clipped.
-        precision: Type of the stored weights.
-        receptive_radius: Pixels by which tiles must overlap on each inner side; None where it is
-            not known.
-        size_multiple: What tiles must begin at multiples of, in the picture; 1 is not written.
-        whole_picture: Whether statistics over all pixels enter every pixel, so that tiles come near
-            the network's result on the whole picture and are not equal to it; only true is written.
-        signature: Key of the signature.
-        input_name: The signature's input.
-        output_name: The signature's output.
-        weights_sha256: Digest of the weights' names, shapes and values, whatever held them.
-        weights_source: Where the weights come from.
-        weights_licence: The licence of the weights.
-        passes: The exact rewrites, in order.
-        tool_versions: Versions of what made the file.
-    """
-
-    schema_version: Literal[1] = 1
-    model: str
-    scale: int = Field(ge=1)
-    height: int = Field(ge=1)
-    width: int = Field(ge=1)
-    layout: Literal["NHWC"] = "NHWC"
-    color: Literal["RGB"] = "RGB"
-    dtype: Literal["float32"] = "float32"
-    value_range: tuple[float, float] = (0.0, 1.0)
-    precision: Literal["fp16", "fp32"]
-    receptive_radius: int | None = Field(ge=0)
-    size_multiple: int = Field(default=1, ge=1)
-    whole_picture: bool = False
-    signature: str = "serving_default"
-    input_name: str = "lr"
-    output_name: str = "hr"
-    weights_sha256: str
-    weights_source: str
-    weights_licence: str
-    passes: tuple[str, ...]
-    tool_versions: dict[str, str]
-
-    @model_serializer(mode="wrap")
-    def _leave_out_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without the fields that only some networks need: other files stay the same to the bit."""
-        written: dict[str, Any] = handler(self)
-        if self.size_multiple == 1:
-            del written["size_multiple"]
-        if not self.whole_picture:
-            del written["whole_picture"]
-        return written
+_MOST_BYTES = 16 * 2**20
 
 
 class InputParity(Record):
-    """How far a file is from PyTorch on one input.
+    """Parity of a file with its network on one input.
 
-    Where the output is not finite, the differences are infinite; JSON has null for them.
+    Where the output is not finite, the differences are infinite, which JSON stores as null.
 
     Attributes:
         input: Name of the input.
-        contrast: 1.0, or less where the network leaves its range at full contrast.
+        contrast: 1.0, or less where the network would leave its range at full contrast.
         periodic: Whether a few values repeat everywhere.
         max_abs: Largest absolute difference, of values in [0, 1].
         max_grey_levels: The same in steps of 1/255.
         p99_9: 99.9th percentile of the absolute differences.
-        psnr_db: Peak 1.0; None where the outputs are equal to the bit.
+        psnr_db: PSNR with peak 1.0; None where the outputs are equal to the bit.
         residual_psnr_db: PSNR of output minus bicubic upscale, its peak the range of the
             reference's residual; None where the outputs are equal or the residual is flat.
-        max_abs_to_cpu: Largest absolute difference to the same file on the CPU; None where the
-            CPU computed, or could not open the file.
+        max_abs_to_cpu: Largest absolute difference from the same file on the CPU; None on the CPU
+            itself, or where it could not open the file.
         finite: Whether the file's output has neither NaN nor infinity.
+        natural: Whether the input is a photograph, or stands for one.
+        fp32_rms: Root mean square by which rounding in FP32 alone changes the reference on a
+            synthetic input; None where it did not have to be known.
+        fp32_max: The largest such change.
     """
 
     input: str
@@ -121,16 +58,27 @@ class InputParity(Record):
     residual_psnr_db: float | None
     max_abs_to_cpu: float | None = None
     finite: bool
+    natural: bool = False
+    fp32_rms: float | None = None
+    fp32_max: float | None = None
+
+    @model_serializer(mode="wrap")
+    def _omit_what_few_have(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = handler(self)
+        for name, usual in (("natural", False), ("fp32_rms", None), ("fp32_max", None)):
+            if written[name] == usual:
+                del written[name]
+        return written
 
 
-class DeviceRecord(Record):
-    """A GPU, or what plays one.
+class GpuDeviceRecord(Record):
+    """The GPU, hardware or software, that a file ran on.
 
     Attributes:
         adapter: Its name.
-        api: What it is driven by.
-        software: Whether a CPU plays it.
-        precision: In which arithmetic it computes, as found out by computing.
+        api: Its graphics API.
+        software: Whether it is a software device.
+        precision: Its arithmetic, as measured.
     """
 
     adapter: str
@@ -139,18 +87,18 @@ class DeviceRecord(Record):
     precision: Literal["fp16", "fp32"]
 
 
-class RefusalRecord(Record):
-    """One kind of operator that the GPU accelerator did not take.
+class RefusedOperator(Record):
+    """One kind of operator that the GPU accelerator refused.
 
     Attributes:
         operator: Its name.
-        count: How many of them break a rule that edgesr knows; at least 1.
-        of: How many of them the file holds.
-        tensor: The tensor at fault in the first of them, if it is one.
+        count: How many of this kind break a known rule; at least 1.
+        of: How many of this kind the file holds.
+        tensor: The first tensor at fault; None where no tensor is.
         shape: That tensor's shape.
-        rule: Id and sentence of the rule; None where no known rule foresees it.
-        reason: The accelerator's own words.
-        remedy: The pass or option that removes it.
+        rule: Sentence and id of the rule; None where no known rule is broken.
+        reason: The accelerator's message.
+        remedy: The pass or option that removes the violation.
     """
 
     operator: str
@@ -166,22 +114,22 @@ class RefusalRecord(Record):
         where = f"{self.operator} ({self.count} of {self.of})"
         if self.tensor is not None and self.shape is not None:
             where += f", tensor {self.tensor} {list(self.shape)}"
-        rule = f"; the GPU takes {self.rule}" if self.rule else ""
+        rule = f"; the GPU delegate accepts {self.rule}" if self.rule else ""
         return f"{where}: {self.reason}{rule}; remedy: {self.remedy}"
 
 
 class BackendParity(Record):
-    """Parity on one backend, with the gate it had to pass.
+    """Parity of a file on one backend, with its gate.
 
     Attributes:
-        backend: What computed.
-        gate: What had to be reached on every input.
-        failures: What failed it and by how much; empty when it passed.
-        psnr_db: Over all inputs together; None where nothing differs or nothing ran, and null in
-            JSON where an output is not finite, as the failures then say.
-        inputs: The measurements; none if the backend did not take the file.
-        device: The GPU that computed every operator; None for the CPU.
-        refusals: What the GPU accelerator did not take.
+        backend: Name of the backend.
+        gate: The bounds, as text.
+        failures: Every bound that was missed, and by how much; empty when the gate was passed.
+        psnr_db: PSNR over all inputs together; None where nothing differs or nothing ran, and null
+            in JSON where an output is not finite (the failures then name it).
+        inputs: The measurements; none if the backend rejected the file.
+        device: The GPU that ran every operator; None for the CPU.
+        refusals: The operators that the GPU accelerator refused.
     """
 
     backend: str
@@ -189,18 +137,18 @@ class BackendParity(Record):
     failures: tuple[str, ...]
     psnr_db: float | None
     inputs: tuple[InputParity, ...]
-    device: DeviceRecord | None = None
-    refusals: tuple[RefusalRecord, ...] = ()
+    device: GpuDeviceRecord | None = None
+    refusals: tuple[RefusedOperator, ...] = ()
 
 
 class RangeRecord(Record):
-    """Largest intermediate on the calibration inputs, before and after fp16_range.
+    """Largest intermediate value before and after fp16_range.
 
     Attributes:
         largest_before: Largest absolute value before.
         largest_after: Largest absolute value after.
         scaled_tensors: How many tensors were scaled.
-        calibration_inputs: The inputs.
+        calibration_inputs: Names of the calibration inputs.
     """
 
     largest_before: float
@@ -210,33 +158,33 @@ class RangeRecord(Record):
 
 
 class GpuRecord(Record):
-    """What is known about the GPU: the rules' verdict, and the accelerator's own.
+    """Verdicts on the GPU: of the rules, and of the accelerator.
 
     Attributes:
         rules_passed: Whether no known rule is broken.
-        offences: Those that are, one line each.
-        accelerator: "passed" if LiteRT's GPU accelerator took every operator and gave the right
-            pictures; `parity` tells on which device.
-        why_not_checked: Empty if it was.
+        violations: The rule violations, one line each.
+        accelerator: "passed" if LiteRT's GPU accelerator accepted every operator and the outputs
+            passed their gate; `parity` names the device.
+        why_not_checked: Why the accelerator was not run; empty if it was.
     """
 
     rules_passed: bool
-    offences: tuple[str, ...]
+    violations: tuple[str, ...]
     accelerator: Literal["not checked", "passed"] = "not checked"
     why_not_checked: str = ""
 
     @classmethod
-    def of(cls, offences: tuple[str, ...], gpu: "FoundGpu") -> "GpuRecord":
-        """The record of a file that has passed its gates.
+    def of(cls, violations: tuple[str, ...], gpu: "GpuBackends") -> "GpuRecord":
+        """Build the record of a file that has passed its gates.
 
         Args:
-            offences: Known rules that it breaks.
-            gpu: On which GPU the gates were run, or why on none.
+            violations: Its rule violations.
+            gpu: The GPU backends that the gates included, or why there were none.
         """
         checked = bool(gpu.backends)
         return cls(
-            rules_passed=not offences,
-            offences=offences,
+            rules_passed=not violations,
+            violations=violations,
             accelerator="passed" if checked else "not checked",
             why_not_checked="" if checked else gpu.why_not,
         )
@@ -249,13 +197,15 @@ class Manifest(Record):
         file: Name of the `.tflite`.
         sha256: Digest of its bytes.
         size_bytes: Its size.
-        facts: What it holds inside.
+        facts: The facts stored inside it.
         operators: Operator -> count.
-        peak_activation_bytes: By liveness over the operators, in the file's own types.
-        fp16_range: What the pass did; None if it did not run.
-        reference: What the file was compared with; not written where that is the usual.
-        parity: Per backend.
-        gpu: Whether a GPU takes it.
+        peak_activation_bytes: Peak live activations, in the file's own types.
+        fp16_range: Report of the pass; None if it did not run.
+        value_range: The network's own value range and what speaks for it; not written where
+            nothing does.
+        reference: The reference runtime; not written where it is PyTorch.
+        parity: Parity per backend.
+        gpu: Verdicts on the GPU.
     """
 
     schema_version: Literal[1] = 1
@@ -266,24 +216,27 @@ class Manifest(Record):
     operators: dict[str, int]
     peak_activation_bytes: int
     fp16_range: RangeRecord | None
+    value_range: str = ""
     reference: str = PYTORCH
     parity: tuple[BackendParity, ...]
     gpu: GpuRecord
 
     @model_serializer(mode="wrap")
-    def _leave_out_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _omit_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         written: dict[str, Any] = handler(self)
         if self.reference == PYTORCH:
             del written["reference"]
+        if not self.value_range:
+            del written["value_range"]
         return written
 
     def to_json(self) -> str:
-        """The manifest as it is written to disk."""
+        """The manifest as JSON text."""
         return self.model_dump_json(indent=2) + "\n"
 
 
 def manifest_path(model_path: Path) -> Path:
-    """Where the manifest of a `.tflite` lies."""
+    """The path of the manifest of a `.tflite`."""
     return model_path.with_suffix(".json")
 
 
@@ -291,15 +244,12 @@ def read_manifest(path: Path) -> Manifest:
     """Read a manifest.
 
     Raises:
-        ModelFileError: It is missing, no JSON, or not of this schema.
+        ModelFileError: It is missing, not JSON, or does not match the schema.
     """
+    content = read_regular(path, ModelFileError, limit=_MOST_BYTES)
     try:
-        return Manifest.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise ModelFileError(f"cannot read manifest {path}: {error.strerror}") from error
+        return Manifest.model_validate_json(content, strict=True)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
         raise ModelFileError(
-            f"{path} is no edgesr manifest: {where}: {first['msg']}; convert the model again"
+            f"{path} is no edgesr manifest: {first_problem(error)}; convert the model again"
         ) from error

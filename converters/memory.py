@@ -1,20 +1,20 @@
-"""Whether a conversion fits into this machine's memory, said before minutes are spent on it."""
+"""Prediction of a conversion's peak memory, so that it fails early."""
 
 import math
 from typing import TYPE_CHECKING
 
+from edgesr.common.liveness import peak_live_size
+from edgesr.common.machine import free_bytes
 from edgesr.errors import SizeError
-from edgesr.liveness import most_alive
-from edgesr.machine import free_bytes
 
 if TYPE_CHECKING:
-    from converters.graph import Graph
+    from converters.onnx_graph.graph import Graph
 
 _GIB = 2**30
 _FLOAT32_BYTES = 4
-# What the libraries take whatever the size is, and how often the network's own peak of activations
-# and its result are held at once: PyTorch, both runtimes, the outputs that are compared in float64
-# and their differences. Fitted from above to benchmarks/results/convert_memory.json.
+# What the libraries use at any size, and how many copies of the network's peak live activations
+# and of its result are held: PyTorch, both runtimes, the outputs that are compared in float64 and
+# their differences. Fitted from above to benchmarks/results/convert_memory.json.
 _BASE_BYTES = 1.6 * _GIB
 _ACTIVATIONS = 2.75
 _RESULTS = 12.0
@@ -24,7 +24,7 @@ def check_memory(bytes_per_pixel: float, scale: int, height: int, width: int) ->
     """Refuse a size whose conversion needs more memory than this machine has free.
 
     Args:
-        bytes_per_pixel: What `activation_bytes_per_pixel` says of the network.
+        bytes_per_pixel: The network's `activation_bytes_per_pixel`.
         scale: Its upscaling factor.
         height: Rows of the fixed input.
         width: Columns of the fixed input.
@@ -36,22 +36,22 @@ def check_memory(bytes_per_pixel: float, scale: int, height: int, width: int) ->
     if needed > free:
         raise SizeError(
             f"converting at {height}x{width} needs about {needed / _GIB:.1f} GiB of memory and "
-            f"{free / _GIB:.1f} GiB are free; take a smaller --size (files of any size upscale "
-            "pictures of any size, by tiles)"
+            f"{free / _GIB:.1f} GiB are free; give a smaller --size (files of any size upscale "
+            "images of any size, by tiles)"
         )
 
 
 def predicted_bytes(bytes_per_pixel: float, scale: int, height: int, width: int) -> float:
-    """Predicted peak memory of a conversion with its parity run."""
+    """Predict the peak memory of a conversion with its parity run."""
     result_bytes = 3 * _FLOAT32_BYTES * scale**2
     return _BASE_BYTES + (_ACTIVATIONS * bytes_per_pixel + _RESULTS * result_bytes) * height * width
 
 
 def activation_bytes_per_pixel(graph: "Graph") -> float:
-    """Peak of the float32 activations alive at once, per pixel of the graph's input."""
+    """Peak live activations in float32, in bytes per pixel of the graph's input."""
     height, width = graph.shape(graph.input)[2:]
     tensors = [graph.input, *(name for node in graph.nodes for name in node.outputs)]
     sizes = {name: _FLOAT32_BYTES * math.prod(graph.shape(name)) for name in tensors}
     steps = [(node.inputs, node.outputs) for node in graph.nodes]
-    peak, _ = most_alive(steps, sizes, [graph.input], [graph.output])
+    peak, _ = peak_live_size(steps, sizes, [graph.input], [graph.output])
     return peak / (height * width)

@@ -1,17 +1,17 @@
-"""What a conversion is asked for."""
+"""Options of a conversion: size and precision, and the files' standard names."""
 
 import enum
 from dataclasses import dataclass
 
 from edgesr.errors import SizeError
-from edgesr.registry import ArchSpec
-from edgesr.sizes import read_size
+from edgesr.networks.spec import ArchSpec
+from edgesr.tflite.sizes import read_size
 
 DEFAULT_HEIGHT = 720
 DEFAULT_WIDTH = 480
-#: Below this a network sees more padding than picture, and converters confuse sizes with channels.
+#: Below this a network sees more padding than image, and converters mistake sizes for channels.
 MIN_SIDE = 16
-#: Textures of more than 16384 texels a side exist on no phone's GPU.
+#: Textures of more than 16384 texels a side exist on no mobile GPU.
 MAX_SIDE = 16384
 
 
@@ -24,7 +24,7 @@ class Precision(enum.StrEnum):
 
 @dataclass(frozen=True)
 class ConversionSpec:
-    """What to make of a checkpoint.
+    """Size and precisions of the files to make.
 
     Attributes:
         height: Rows of the fixed input.
@@ -59,18 +59,18 @@ def check_size(height: int, width: int) -> None:
             )
 
 
-def check_multiple(spec: ConversionSpec, arch: ArchSpec) -> None:
-    """Refuse a size that the network's head cannot halve as often as it does.
+def check_multiple(height: int, width: int, arch: ArchSpec) -> None:
+    """Refuse a size that a network with a strided head does not accept.
 
     Raises:
-        SizeError: A side is no multiple of what the network needs.
+        SizeError: A side is no multiple of what the network requires.
     """
     multiple = arch.size_multiple
-    fitting = [side + -side % multiple for side in (spec.height, spec.width)]
-    if fitting != [spec.height, spec.width]:
+    fitting = [side + -side % multiple for side in (height, width)]
+    if fitting != [height, width]:
         raise SizeError(
-            f"got size {spec.height}x{spec.width} for {arch.name}, allowed multiples of "
-            f"{multiple}; give --size {fitting[0]}x{fitting[1]}"
+            f"got size {height}x{width} for {arch.name}, allowed multiples of {multiple}; give "
+            f"--size {fitting[0]}x{fitting[1]}"
         )
 
 

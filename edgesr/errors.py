@@ -1,6 +1,7 @@
-"""Errors a user can act on: each message says what was got, what is allowed and what to do.
+"""Errors that a user can act on.
 
-Only the CLI turns them into an exit status.
+Each message states what was given, what is allowed and what to do. Only the CLI turns
+them into an exit status.
 """
 
 
@@ -8,8 +9,12 @@ class EdgeSRError(Exception):
     """Base of every error that edgesr raises for bad input or a failed check."""
 
 
+class OptionError(EdgeSRError, ValueError):
+    """An argument of a public function has a value that is not allowed."""
+
+
 class ArchitectureError(EdgeSRError):
-    """No architecture has that name or scale, or it has not the form that was asked for."""
+    """No architecture has that name, scale or form."""
 
 
 class CheckpointError(EdgeSRError):
@@ -17,15 +22,19 @@ class CheckpointError(EdgeSRError):
 
 
 class UnsupportedCheckpointError(CheckpointError):
-    """A readable checkpoint belongs to no registered architecture (or not to the one asked for)."""
+    """A checkpoint belongs to no registered architecture, or to another one."""
 
 
 class OnnxFileError(EdgeSRError):
     """A file is no ONNX, or its network is of a kind that cannot be converted."""
 
 
+class ModuleError(EdgeSRError):
+    """A PyTorch module cannot be exported, or is no super-resolution network."""
+
+
 class DownloadError(EdgeSRError):
-    """A published file cannot be fetched, or what came is not what its sha256 says."""
+    """A published file cannot be fetched, or has the wrong sha256."""
 
 
 class SizeError(EdgeSRError):
@@ -56,8 +65,8 @@ class NoHalfPrecisionError(NoGpuError):
     """The GPU that is here has no FP16 arithmetic."""
 
 
-class PictureError(EdgeSRError):
-    """A picture cannot be read, or an upscaled one is not fit to be saved."""
+class ImageError(EdgeSRError):
+    """An image cannot be read, or an upscaled one is not fit to be saved."""
 
 
 class OutputError(EdgeSRError):

@@ -1,4 +1,4 @@
-"""What the tests share: pictures and checkpoints, a GPU, seeds, hypothesis settings."""
+"""What the tests share: images and checkpoints, a GPU, seeds, hypothesis settings."""
 
 import os
 import random
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from edgesr.vulkan import Driver, find_drivers
+from edgesr.runtime.vulkan import Driver, find_drivers
 
 # Under CI two cores are shared with other work: a slow example is no failure.
 settings.register_profile("edgesr", deadline=None, max_examples=25, derandomize=True)
@@ -55,7 +55,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """RTC with random weights: needs no shared folder."""
     import torch
 
-    from edgesr.archs.imdn_rtc import IMDNRTC
+    from edgesr.networks.architectures.imdn_rtc import IMDNRTC
 
     path = tmp_path_factory.mktemp("checkpoint") / "random.pth"
     torch.manual_seed(0)
@@ -65,7 +65,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of published checkpoints and real pictures, which is no part of the project.
+    """The folder of published checkpoints and real images, which is no part of the project.
 
     Absent, the test is skipped; with EDGESR_REQUIRE_SHARED=1, as in CI, it fails instead.
     """

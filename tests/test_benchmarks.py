@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from converters.audit import audit
-from converters.probes import Probe
-from edgesr.runtime import open_model
+from converters.gpu.audit import audit
+from converters.parity.test_inputs import InputImage
+from edgesr.runtime.session import open_model
 from helpers.tflite_builder import TfliteBuilder, options, sr_model
 
 _BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -70,9 +70,9 @@ def test_a_file_is_fed_and_read_in_its_own_value_range(files: ModuleType, tmp_pa
     path.write_bytes(sr_model(half=False))
     lr_nhwc = np.random.default_rng(0).random((1, 6, 8, 3), np.float32)
     wanted = open_model(path).run(lr_nhwc * np.float32(255)) / np.float32(255)
-    case = files.Case(Probe("noise", lr_nhwc), wanted)
-    right = files.fidelity(files.Contender("own range", path, 255.0), [case])
-    wrong = files.fidelity(files.Contender("another range", path, 1.0), [case])
+    case = files.Case(InputImage("noise", lr_nhwc), wanted)
+    right = files.fidelity(files.ConvertedFile("own range", path, 255.0), [case])
+    wrong = files.fidelity(files.ConvertedFile("another range", path, 1.0), [case])
     assert right.fp32_max_abs == 0.0
     assert wrong.fp32_max_abs > 0.01
     assert right.fp16_psnr_db > wrong.fp16_psnr_db + 20
@@ -82,8 +82,8 @@ def test_a_file_is_fed_and_read_in_its_own_value_range(files: ModuleType, tmp_pa
 def test_a_file_that_does_not_run_has_no_psnr(files: ModuleType, tmp_path: Path) -> None:
     path = tmp_path / "x.tflite"
     path.write_bytes(_flex_and_rank_6())
-    case = files.Case(Probe("zeros", np.zeros((1, 4, 4, 3), np.float32)), None)
-    found = files.fidelity(files.Contender("flex", path, 1.0), [case])
+    case = files.Case(InputImage("zeros", np.zeros((1, 4, 4, 3), np.float32)), None)
+    found = files.fidelity(files.ConvertedFile("flex", path, 1.0), [case])
     assert "FlexSplitV" in found.does_not_run
     assert found.fp16_psnr_db is None
 
@@ -108,7 +108,7 @@ def test_infinity_is_told_and_leaves_the_record_valid(
     files: ModuleType, tables: ModuleType
 ) -> None:
     lr_nhwc, wanted = np.zeros((1, 4, 4, 3), np.float32), np.zeros((1, 8, 8, 3), np.float32)
-    broken = files.compare(Probe("x", lr_nhwc), wanted + np.float32(np.inf), wanted, wanted)
+    broken = files.compare(InputImage("x", lr_nhwc), wanted + np.float32(np.inf), wanted, wanted)
     fidelity = tables.Fidelity(None, None, None, (broken,), np.inf)
     row = _row(tables, tables.Acceleration(True, 1, 0), fidelity)
     assert row.cells()[6] == "not finite on 1 of 1 inputs"

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from edgesr.checkpoints import load
-from edgesr.evaluation.contestants import network
-from edgesr.quality import SETS, benchmark_set
-from edgesr.registry import all_specs
+from edgesr.evaluation.benchmark_sets import SETS, benchmark_set
+from edgesr.evaluation.methods import network
+from edgesr.networks.spec import all_specs
+from edgesr.weights.checkpoints import load
 from helpers.commands import Ran, run_here
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -69,8 +69,8 @@ def test_every_published_checkpoint_has_its_rows(
     rows = [row for row in record["quality"] if row["subject"] == weights.filename]
     assert rows
     for row in rows:
-        pictures = {"Set5": 5, "Set14": 14, "B100": 100}[row["set_name"]]
-        assert (row["sha256"], row["pictures"]) == (weights.sha256, pictures)
+        images = {"Set5": 5, "Set14": 14, "B100": 100}[row["set_name"]]
+        assert (row["sha256"], row["images"]) == (weights.sha256, images)
 
 
 @pytest.mark.parametrize("name", ["imdn x2", "imdn x4", "imdn-plus x4"])
@@ -123,13 +123,13 @@ def test_info_prints_the_challenges_figures_or_the_document_says_why_not(
     published = reproduction.PUBLISHED_COSTS[name]
     ran = run_here(monkeypatch, capsys, "info", name.partition(" ")[0])
     assert ran.status == 0, ran.err
-    said = {line[:16].strip(): line[16:] for line in ran.out.splitlines()[1:]}
-    macs, _, with_relu = said["MACs"].partition("; ")
+    printed = {line[:16].strip(): line[16:] for line in ran.out.splitlines()[1:]}
+    macs, _, with_relu = printed["MACs"].partition("; ")
     found = {
-        "parameters": said["parameters"].partition("(")[2].rstrip(")"),
+        "parameters": printed["parameters"].partition("(")[2].rstrip(")"),
         "operations": with_relu.split()[0] if published.rectified and with_relu else macs,
-        "activations": said["activations"],
-        "convolutions": int(said["convolutions"]),
+        "activations": printed["activations"],
+        "convolutions": int(printed["convolutions"]),
     }
     document = (_ROOT / "docs/reproduction.md").read_text().replace("\n", " ")
     for column, value in found.items():
@@ -149,7 +149,7 @@ def test_bicubic_of_another_coefficient_is_told_apart(record: dict[str, Any]) ->
         if r["way"] == Way.NO_NETWORK
     }
     assert len(found) == 2 * 2 * 3
-    # What the document says of them.
+    # As the document states them.
     assert found[reproduction.BICUBIC_075, "x2", "Set5"] == "33.94 / 0.9319"
     assert found[reproduction.BICUBIC_075, "x2", "Set14"] == "30.54 / 0.8742"
     assert found[reproduction.BICUBIC, "x2", "Set5"] == "33.64 / 0.9292"
@@ -193,7 +193,7 @@ def test_a_cell_computed_anew_is_what_the_record_says(
 
 
 @pytest.mark.slow
-def test_metrics_of_pictures_on_the_disk_are_the_published_ones(
+def test_metrics_of_images_on_the_disk_are_the_published_ones(
     shared: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -1,4 +1,4 @@
-"""The wheel: everything that comes with edgesr lies in it, and it runs without torch and tools."""
+"""The wheel holds everything that edgesr ships, and runs without torch or tools/."""
 
 import os
 import shutil
@@ -11,15 +11,15 @@ import pytest
 from PIL import Image
 
 import tflite_models
-from edgesr.bundled import WEIGHTS_FOLDER
-from edgesr.registry import all_specs
-from edgesr.testcard import draw_test_card
+from edgesr.images.test_card import draw_test_card
+from edgesr.weights.bundled import DEFAULT_MODEL, WEIGHTS_FOLDER
 
 pytestmark = pytest.mark.slow
 
 _ROOT = Path(__file__).parent.parent
 _SHIPPED = Path(tflite_models.__file__).parent
-_SOURCES = ("edgesr", "converters", "android_bench", "tflite_models")
+_PACKAGES = ("edgesr", "converters", "android_bench", "tflite_models")
+_SOURCES = (*_PACKAGES, "tools", "tests", "benchmarks", "examples")
 _PROJECT = ("pyproject.toml", "README.md", "LICENSE")
 
 #: What only the extras bring; and the repository's own copy must not be found.
@@ -66,22 +66,25 @@ def _names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir() if path.is_file() and path.suffix != ".pyc"}
 
 
-def test_weights_and_files_lie_in_it_to_the_bit(installed: Path) -> None:
+def test_weights_and_files_are_in_it_to_the_bit(installed: Path) -> None:
     for ours, theirs in ((WEIGHTS_FOLDER, "edgesr/weights"), (_SHIPPED, "tflite_models")):
         assert _names(installed / theirs) == _names(ours)
         for name in _names(ours):
             assert (installed / theirs / name).read_bytes() == (ours / name).read_bytes(), name
 
 
-def test_it_upscales_a_picture_without_torch_and_tensorflow(
-    installed: Path, tmp_path: Path
-) -> None:
+def test_maintainers_scripts_tests_and_benchmarks_are_left_out(installed: Path) -> None:
+    folders = {path.name for path in installed.iterdir() if path.suffix != ".dist-info"}
+    assert folders == set(_PACKAGES)
+
+
+def test_it_upscales_an_image_without_torch_and_tensorflow(installed: Path, tmp_path: Path) -> None:
     Image.fromarray(draw_test_card(40, 60)).save(tmp_path / "photo.png")
     env = os.environ | {"PYTHONPATH": str(installed)}
     env.pop("EDGESR_SHARED", None)
     argv = [sys.executable, "-c", _RUN_BASE_ONLY, "upscale", "photo.png"]
     done = subprocess.run(argv, env=env, cwd=tmp_path, capture_output=True, text=True)
-    if not list(_SHIPPED.glob(f"{all_specs()[0].name}_*_fp16.tflite")):
+    if not list(_SHIPPED.glob(f"{DEFAULT_MODEL}_*_fp16.tflite")):
         assert "no .tflite of imdn-rtc comes with this edgesr" in done.stderr
         pytest.skip("no file comes with this edgesr yet")
     assert (done.returncode, done.stderr) == (0, "")

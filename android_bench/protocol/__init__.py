@@ -1,4 +1,4 @@
-"""Named protocols: what is measured and how, in a file, so that two phones' scores mean one thing.
+"""Named protocols in files, so that scores of devices are comparable.
 
 As AI Benchmark does it (Ignatov et al., AI Benchmark: All About Deep Learning on Smartphones in
 2019), a score is the weighted sum of inverse latencies, each in relation to a reference time; the
@@ -14,14 +14,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from android_bench.cases import Plan
-from android_bench.command import Delegate, GpuBackend, Load, Precision, Setting
-from android_bench.cooldown import Cooldown
+from android_bench.benchmark_model.command import Delegate, GpuBackend, Load, Setting
+from android_bench.device.cooldown import Cooldown
 from android_bench.errors import SettingError
+from android_bench.plan import Plan
 from android_bench.record import BenchRecord, ProtocolFacts, Score, SectionScore
-from edgesr.benching.record import Record
+from edgesr.common.inputs import read_regular
+from edgesr.common.record import Record, first_problem
+from edgesr.runtime.precision import ComputePrecision
 
 FORMULA = "100 * sum(weight * reference_ms / latency_ms) / sum(weight)"
+
+_MOST_BYTES = 2**20
 
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Count = Annotated[int, Field(ge=1)]
@@ -42,14 +46,14 @@ class Section(Record):
 
     name: str
     delegate: Delegate
-    precision: Precision
+    precision: ComputePrecision
     gpu_backend: GpuBackend | None = None
     threads: _Count | None = None
     weight: _Positive
     reference_ms: _Positive
 
     def setting(self) -> Setting:
-        """What computes.
+        """Setting of this section.
 
         Raises:
             SettingError: It contradicts itself.
@@ -67,7 +71,7 @@ class Protocol(Record):
         runs: Runs of one invocation.
         warm_up_runs: Runs before.
         repeats: Invocations of each section.
-        cool_down_s: How long a warm phone is waited for.
+        cool_down_s: How long a warm device is waited for.
         cool_battery_celsius: A warmer battery is waited for.
         pinned: Whether the program is kept to the fastest cores.
         sections: What is measured.
@@ -87,7 +91,7 @@ class Protocol(Record):
     def plan(
         self, *, limit_s: float, sustained_s: float | None = None, profile: bool = False
     ) -> Plan:
-        """What to measure, and how.
+        """Plan by this protocol.
 
         Args:
             limit_s: Time limit of one invocation.
@@ -133,23 +137,20 @@ def load_protocol(name: str) -> tuple[Protocol, str]:
         known = ", ".join(protocol_names())
         raise SettingError(f"no protocol {name}, allowed {known}, or the path of a .toml file")
     else:
-        try:
-            content = Path(name).read_bytes()
-        except OSError as error:
-            raise SettingError(f"cannot read {name}: {error.strerror or error}") from error
+        content = read_regular(Path(name), SettingError, limit=_MOST_BYTES)
     try:
         values = tomllib.loads(content.decode())
         return Protocol.model_validate(values), hashlib.sha256(content).hexdigest()
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingError(f"{name} is no TOML file: {error}") from error
+    except UnicodeDecodeError as error:
+        raise SettingError(f"{name} is no text in UTF-8; write it as TOML") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise SettingError(f"{name} is no TOML file: {str(error)[:200]}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise SettingError(f"{name} is no protocol: {where}: {first['msg']}") from error
+        raise SettingError(f"{name} is no protocol: {first_problem(error)}") from error
 
 
 def scored(record: BenchRecord, protocol: Protocol, sha256: str) -> BenchRecord:
-    """The same record with the protocol that it was measured by, and its scores."""
+    """Add the protocol and its scores to a record."""
     facts = ProtocolFacts(
         name=protocol.name,
         description=protocol.description,

@@ -1,1 +1,1 @@
-"""Exact ONNX -> ONNX rewrites, one per file."""
+"""Exact ONNX -> ONNX rewrites, one per file, and fp16_rounding."""

@@ -1,71 +1,85 @@
-"""clean: what exporters leave around the operators of a network goes, and sizes become numbers.
+"""clean: remove the leftovers of exporters and fold sizes into constants.
 
 Why it is exact. Once the input's size is fixed, everything that only depends on sizes is a number:
-Shape, Gather and Cast chains in front of Reshape and Resize, constants that are added up, copies.
-onnxruntime computes it and keeps the result; Identity, Dropout outside training and casts to the
-same type go; a batch norm, a factor or a summand per channel behind a convolution goes into its
+Shape, Gather and Cast chains in front of Reshape and Resize, sums of constants, copies. onnxruntime
+folds these into constants; it removes Identity, Dropout outside training and casts to the same
+type; it folds a batch norm, a factor or a summand per channel behind a convolution into its
 weights. That is its "basic" level of optimisation, which uses standard operators only.
 
-Why it is wanted. A graph exported with dynamic sizes holds a dozen operators for one Reshape, and
-no GPU takes a shape that is computed at run time.
+Why it is needed. A graph exported with dynamic sizes holds a dozen operators for one Reshape, and
+the GPU delegate accepts no shape that is computed at run time.
 """
 
 import copy
-import tempfile
-from pathlib import Path
 
 import onnx
-import onnx.inliner
-import onnx.version_converter
 
-from converters.graph import Graph
-from edgesr.errors import ConversionError, OnnxFileError
-from edgesr.files import temporary_file_errors
+from converters.onnx_graph import native
+from converters.onnx_graph.graph import Graph
+from edgesr.common.text import printable
+from edgesr.errors import ConversionError
 
 NAME = "clean"
 
-# From 13 on operators take what the passes read of them as inputs: axes and sizes.
+# From 13 on operators have axes and sizes as inputs, which is where the passes read them.
 _OLDEST_READ = 13
 _RAISED_TO = 17
 _STANDARD = ("", "ai.onnx")
-_LAST_WORDS = 160
+_CONVOLUTIONS = ("Conv", "ConvTranspose")
+# The first version whose weights need not be listed as inputs too.
+_WEIGHTS_ALONE = 4
 
 
 def clean(
     model: onnx.ModelProto, height: int, width: int, input_name: str, output_name: str
 ) -> onnx.ModelProto:
-    """Fix the size of a network's input and leave out what then has nothing to compute.
+    """Fix the size of a network's input and fold what depends on it.
 
     Args:
         model: A network with one input N x C x H x W and one output.
         height: Rows of the input.
         width: Columns of the input.
-        input_name: What the input is to be called.
-        output_name: What the output is to be called.
+        input_name: New name of the input.
+        output_name: New name of the output.
 
     Raises:
-        OnnxFileError: onnxruntime cannot load the graph at this size.
-        ConversionError: A shape stays unknown, or an operator is no standard ONNX.
+        ConversionError: onnxruntime cannot load the graph at this size, a shape stays unknown, or
+            an operator is not standard ONNX.
     """
     fixed = without_weights_as_inputs(with_size(model, height, width))
-    fixed = onnx.inliner.inline_local_functions(fixed)
+    fixed = native.without_functions(fixed)
     if _opset(fixed) < _OLDEST_READ:
-        fixed = onnx.version_converter.convert_version(fixed, _RAISED_TO)
-    folded = _optimised(fixed)
+        fixed = native.at_opset(fixed, _RAISED_TO)
+    folded = native.optimised(fixed)
     standard = [o for o in folded.opset_import if o.domain in _STANDARD]
     del folded.opset_import[:], folded.functions[:]
     folded.opset_import.extend(standard)
     named = _renamed(folded, input_name, output_name)
-    try:
-        # onnxruntime does not write down every shape that it found.
-        inferred = onnx.shape_inference.infer_shapes(named, strict_mode=True, data_prop=True)
-    except onnx.shape_inference.InferenceError as error:
-        raise ConversionError(f"shapes do not fit: {' '.join(str(error).split())}") from error
-    return Graph(inferred).to_model()
+    # onnxruntime does not store every shape that it inferred.
+    graph = Graph(native.with_shapes(named))
+    _check_parameters(graph)
+    return graph.to_model()
+
+
+def _check_parameters(graph: Graph) -> None:
+    """Refuse kernels and biases that are computed: onnx2tf fails on those, and leaves these out."""
+    for node in graph.nodes:
+        if node.op not in _CONVOLUTIONS:
+            continue
+        kernel, bias, *_ = [*node.inputs[1:], ""]
+        for what, tensor, instead in (
+            ("kernel", kernel, "write the network with fixed kernels"),
+            ("bias", bias, "add it by an Add behind the convolution"),
+        ):
+            if tensor and tensor not in graph.weights:
+                raise ConversionError(
+                    f"{node.op} that makes {printable(node.output)} computes its {what} "
+                    f"{printable(tensor)}, allowed a constant; {instead}"
+                )
 
 
 def with_size(model: onnx.ModelProto, height: int, width: int) -> onnx.ModelProto:
-    """The same graph with an input of batch 1 and of this size; nothing in it is changed."""
+    """Set the input to batch 1 and this size, nothing else."""
     sized = copy.deepcopy(model)
     weights = {i.name for i in sized.graph.initializer}
     (source,) = [i for i in sized.graph.input if i.name not in weights]
@@ -77,11 +91,12 @@ def with_size(model: onnx.ModelProto, height: int, width: int) -> onnx.ModelProt
 
 
 def without_weights_as_inputs(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Weights that are inputs too, as old exporters list them, would be mere defaults."""
+    """Remove the weights that old exporters also list as inputs (as mere defaults)."""
     weights = {i.name for i in model.graph.initializer}
     kept = [i for i in model.graph.input if i.name not in weights]
     del model.graph.input[:]
     model.graph.input.extend(kept)
+    model.ir_version = max(model.ir_version, _WEIGHTS_ALONE)
     return model
 
 
@@ -89,29 +104,8 @@ def _opset(model: onnx.ModelProto) -> int:
     return max((o.version for o in model.opset_import if o.domain in _STANDARD), default=1)
 
 
-def _optimised(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph after onnxruntime's basic rewrites."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.log_severity_level = 4
-    with temporary_file_errors(), tempfile.TemporaryDirectory(prefix="edgesr-") as scratch:
-        file = Path(scratch, "optimised.onnx")
-        options.optimized_model_filepath = str(file)
-        try:
-            onnxruntime.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
-        # The bindings raise classes of their own, one per status, without a common base.
-        except Exception as error:
-            words = " ".join(str(error).split())[-_LAST_WORDS:]
-            raise OnnxFileError(f"onnxruntime does not load the graph: {words}") from error
-        return onnx.load(str(file))
-
-
 def _renamed(model: onnx.ModelProto, input_name: str, output_name: str) -> onnx.ModelProto:
-    """The graph with its input and output renamed, and tensors that had these names too."""
+    """Rename the input and the output, and tensors that already had these names."""
     graph = model.graph
     if graph.input[0].name == graph.output[0].name:
         raise ConversionError("a graph whose output is its input cannot be rewritten")

@@ -1,10 +1,10 @@
-"""What the passes need to know of an ONNX convolution."""
+"""Reading, editing and creating ONNX convolutions, for the passes."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from converters.graph import Graph, Node, Weight
+from converters.onnx_graph.graph import Graph, Node, Weight
 from edgesr.errors import ConversionError
 
 
@@ -16,7 +16,7 @@ class Conv:
         node: The operator.
         source: The tensor it reads, N x I x H x W.
         kernel: Its weights, O x I/group x kernel height x kernel width (OIHW).
-        bias: Its bias, O; zeros where the operator has none.
+        bias: Its bias, O; zeros if the operator has none.
     """
 
     node: Node
@@ -56,10 +56,12 @@ class Conv:
 
 
 def read_conv(graph: Graph, node: Node | None) -> Conv | None:
-    """`node` as a convolution with constant weights, or None if it is none."""
+    """Read `node` as a convolution over height and width with constant weights, if it is one."""
     if node is None or node.op != "Conv" or node.inputs[1] not in graph.weights:
         return None
     kernel = graph.weights[node.inputs[1]]
+    if kernel.ndim != 4:
+        return None  # over one or three dimensions
     has_bias = len(node.inputs) > 2 and node.inputs[2]
     if has_bias and node.inputs[2] not in graph.weights:
         return None
@@ -68,10 +70,15 @@ def read_conv(graph: Graph, node: Node | None) -> Conv | None:
 
 
 def need_conv(graph: Graph, node: Node | None, why: str) -> Conv:
-    """`node` as a convolution.
+    """Read `node` as a convolution with constant weights.
+
+    Args:
+        graph: The graph.
+        node: The operator; None where there is none.
+        why: What requires a convolution, for the message.
 
     Raises:
-        ConversionError: It is none; `why` says what needs one.
+        ConversionError: It is not one.
     """
     conv = read_conv(graph, node)
     if conv is None:
@@ -80,10 +87,24 @@ def need_conv(graph: Graph, node: Node | None, why: str) -> Conv:
     return conv
 
 
-def set_conv(graph: Graph, conv: Conv, kernel: Weight, bias: Weight) -> None:
-    """Give a convolution new weights of any number of channels, in the old ones' type.
+def output_conv(graph: Graph) -> Conv | None:
+    """The convolution that makes the output, shuffled or not, if one does.
 
-    The bias is written out even where it is zero: TFLite's convolution wants one.
+    A tensor that is shuffled into the output may have no other reader.
+    """
+    producer = graph.producer(graph.output)
+    if producer is not None and producer.op == "DepthToSpace":
+        if graph.only_consumer(producer.inputs[0]) is not producer:
+            return None
+        producer = graph.producer(producer.inputs[0])
+    return read_conv(graph, producer)
+
+
+def set_conv(graph: Graph, conv: Conv, kernel: Weight, bias: Weight) -> None:
+    """Replace a convolution's weights and bias, keeping their type.
+
+    The number of channels may change.
+    The bias is written out even where it is zero: TFLite's convolution requires one.
     """
     like = conv.node.inputs[1]
     dtype = conv.kernel.dtype
@@ -97,10 +118,12 @@ def set_conv(graph: Graph, conv: Conv, kernel: Weight, bias: Weight) -> None:
 def make_conv(
     graph: Graph, source: str, kernel: Weight, bias: Weight, shape: tuple[int, ...]
 ) -> Node:
-    """A new dense stride-1 convolution with size-keeping zero padding; not yet in the graph.
+    """Create a dense stride-1 convolution with size-keeping zero padding.
+
+    It is not inserted into the graph.
 
     Args:
-        graph: The graph that will hold it.
+        graph: The graph for which it is created.
         source: The tensor it reads.
         kernel: Weights, OIHW, odd sizes.
         bias: Bias, O.

@@ -1,4 +1,4 @@
-"""depth_to_space: PixelShuffle becomes the DEPTH_TO_SPACE that TFLite has, at no cost.
+"""depth_to_space: turn PixelShuffle into TFLite's DEPTH_TO_SPACE, at no cost.
 
 Why it is exact. PixelShuffle reads output channel c of sub-pixel (i, j) from channel
 c b^2 + i b + j (ONNX: DepthToSpace in CRD order); TFLite's DEPTH_TO_SPACE reads it from
@@ -10,22 +10,23 @@ between the two that treat every channel alike leave the permutation as it is.
 import numpy as np
 import onnx
 
-from converters.graph import Graph, Node, Weight
+from converters.onnx_graph.graph import Graph, Node, Weight
 from converters.passes.convolution import Conv, need_conv, set_conv
 from edgesr.errors import ConversionError
 
 NAME = "depth_to_space"
 
 # Operators of one input that treat every channel alike.
-_CHANNELWISE = {"LeakyRelu", "Relu", "Sigmoid", "Tanh", "Clip", "Identity"}
+_CHANNELWISE = {
+    "Clip", "Gelu", "HardSwish", "Identity", "LeakyRelu", "Relu", "Sigmoid", "Tanh",
+}  # fmt: skip
 
 
 def depth_to_space(model: onnx.ModelProto) -> onnx.ModelProto:
     """Turn every DepthToSpace of mode CRD into mode DCR.
 
     Raises:
-        ConversionError: The permutation cannot be carried back to convolutions that serve nothing
-            else.
+        ConversionError: The permutation cannot be moved into convolutions that nothing else reads.
     """
     graph = Graph(model)
     for node in graph.nodes:
@@ -38,22 +39,21 @@ def depth_to_space(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def crd_to_dcr(channels: int, block: int) -> Weight:
-    """For each channel in DCR order, the channel in CRD order that holds the same values."""
+    """Channel in CRD order for each channel in DCR order."""
     return np.arange(channels).reshape(channels // block**2, block**2).T.reshape(-1)
 
 
 def permute_channels(graph: Graph, tensor: str, reader: Node, order: Weight) -> None:
-    """Permute the channels of `tensor`, which only `reader` may read, at their source.
+    """Permute the channels of `tensor` in the convolutions that make it.
 
     Args:
-        graph: The graph; untouched where the permutation is refused.
+        graph: The graph; unchanged if an error is raised.
         tensor: Its name.
-        reader: The operator that wants the permutation.
-        order: For each channel the one that it is to hold.
+        reader: The one operator that may read it.
+        order: For each new channel the old one.
 
     Raises:
-        ConversionError: The permutation cannot be carried back to convolutions that serve nothing
-            else.
+        ConversionError: The permutation cannot be moved into convolutions that nothing else reads.
     """
     for conv in _sources(graph, tensor, reader):
         set_conv(graph, conv, conv.kernel[order], conv.bias[order])

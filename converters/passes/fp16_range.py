@@ -1,18 +1,19 @@
-"""fp16_range: every intermediate gets a magnitude that FP16 holds well.
+"""fp16_range: scale every intermediate into the range that FP16 represents well.
 
 Why it is exact. LeakyReLU, ReLU and PReLU are positively homogeneous, f(s x) = s f(x) for s > 0,
 and so are sums, concats and shuffles. If a convolution makes its output 2^-e times as large, the
-operators behind it pass the factor on, and the next convolution takes it back in its weights. A
-power of two changes only exponents, so not even rounding differs while nothing over- or underflows.
+operators behind it pass the factor on, and the next convolution's weights undo it. A power of two
+changes only exponents, so not even rounding differs while nothing over- or underflows.
 
 A square is homogeneous of degree 2 and a square root of degree 1/2: where a tensor is scaled by
 2^-e its square is by 2^-2e, so that a standard deviation comes out scaled as its tensor is.
 
-Where it may not go: the graph's input and output have a meaning; sigmoid, tanh and other curved
+What it may not scale: the graph's input and output have a meaning; sigmoid, tanh and other curved
 operators are not homogeneous, so what they read and make keeps its scale; an Add ties its branches
 to one scale; a product is scaled through one factor where the other is pinned.
 
-What is averaged over a row or a column is kept below 64, so that a sum of 1000 terms fits too.
+Tensors that are averaged over a row or a column stay below 64, so that a sum of 1000 terms fits
+too.
 
 FMEN-S with its published weights reaches 2.3e7 inside its attention branches, and its 3x3 kernels
 behind them go down to 1e-7: both ends of FP16 (65504 and 6e-8) are passed. Scaled, both fit.
@@ -27,9 +28,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from converters.calibrate import largest_magnitudes
-from converters.graph import Graph, Node
+from converters.onnx_graph.calibration import largest_magnitudes
+from converters.onnx_graph.graph import Graph, Node
 from converters.passes.convolution import read_conv, set_conv
+from edgesr.common.text import printable
 from edgesr.errors import ConversionError
 
 NAME = "fp16_range"
@@ -39,11 +41,12 @@ NAME = "fp16_range"
 _TARGET = 64.0
 # Tensors whose largest value lies in this band are left as they are.
 _COMFORTABLE = (2.0**-3, 2.0**9)
-# The upper end of that band for what is summed up over a row or a column.
+# The upper end of that band for tensors that are summed over a row or a column.
 _AVERAGED = _TARGET
 _FP16_MAX = 65504.0
 # No intermediate may come nearer to FP16's end than this factor, scaled or not.
 _HEADROOM = 16.0
+_LARGEST = _FP16_MAX / _HEADROOM
 
 _TIED = {
     "LeakyRelu", "Relu", "PRelu", "Identity", "DepthToSpace", "SpaceToDepth", "Concat", "Split",
@@ -55,7 +58,7 @@ _AVERAGING = {"ReduceMean", "GlobalAveragePool"}
 
 @dataclass(frozen=True)
 class RangeReport:
-    """What fp16_range found and did.
+    """Largest intermediates before and after fp16_range.
 
     Attributes:
         largest_before: Largest absolute value of any intermediate on the calibration inputs.
@@ -69,16 +72,21 @@ class RangeReport:
 
 
 def fp16_range(
-    model: onnx.ModelProto, calibration_nchw: Sequence[NDArray[np.float32]]
+    model: onnx.ModelProto,
+    calibration_nchw: Sequence[NDArray[np.float32]],
+    *,
+    must_fit: bool = True,
 ) -> tuple[onnx.ModelProto, RangeReport]:
     """Rescale weights so that every intermediate is far inside FP16's range.
 
     Args:
         model: A graph of range [0, 1].
         calibration_nchw: Inputs that show how large the intermediates get.
+        must_fit: Whether what cannot be scaled must fit into FP16 as it is.
 
     Raises:
-        ConversionError: An intermediate that may not be scaled is too large for FP16.
+        ConversionError: An intermediate is NaN or infinite, or one that cannot be scaled is too
+            large for FP16.
     """
     before = largest_magnitudes(model, calibration_nchw)
     graph = Graph(model)
@@ -87,12 +95,8 @@ def fp16_range(
     scaled = graph.to_model()
     after = largest_magnitudes(scaled, calibration_nchw)
     worst = max(after, key=lambda name: after[name])
-    if after[worst] > _FP16_MAX / _HEADROOM:
-        raise ConversionError(
-            f"tensor {worst} reaches {after[worst]:.3g}, which FP16 arithmetic does not hold with "
-            f"a margin of {_HEADROOM:g} (allowed: {_FP16_MAX / _HEADROOM:.4g}), and may not be "
-            "rescaled; convert with --fp32 and run the file in FP32"
-        )
+    if must_fit and after[worst] > _LARGEST:
+        raise ConversionError(_misfit(worst, after[worst], after[graph.output]))
     return scaled, RangeReport(
         largest_before=max(before.values()),
         largest_after=after[worst],
@@ -100,8 +104,23 @@ def fp16_range(
     )
 
 
+def _misfit(tensor: str, largest: float, output: float) -> str:
+    """What does not fit into FP16, and what to do about it."""
+    if output > _LARGEST:
+        return (
+            f"the output reaches {output:.3g} where white is 1, allowed {_LARGEST:.4g}: the "
+            "weights are damaged, or the network is of another range; take other weights, or give "
+            "--value-range to an ONNX file"
+        )
+    return (
+        f"tensor {printable(tensor)} reaches {largest:.3g}, which FP16 arithmetic does not hold "
+        f"with a margin of {_HEADROOM:g} (allowed: {_LARGEST:.4g}), and may not be rescaled; "
+        "convert with --fp32 alone and run the file in FP32"
+    )
+
+
 class _Ties:
-    """Union-find over tensors whose scales depend on each other; some are pinned to scale 1.
+    """Union-find over tensors with dependent scales; some are pinned to scale 1.
 
     Each tensor's exponent is a fixed multiple (its degree) of that of its class.
     """
@@ -120,16 +139,16 @@ class _Ties:
         return self._parent[name]
 
     def tie(self, names: Sequence[str], degrees: Sequence[int | Fraction] | None = None) -> None:
-        """Let the exponents of tensors be to each other as these degrees; all alike by default."""
+        """Tie the exponents of tensors in the ratio of their degrees."""
         (first, *others), (unit, *multiples) = names, degrees or [1] * len(names)
         for name, multiple in zip(others, multiples, strict=True):
             self._tie(first, name, Fraction(multiple) / unit)
 
     def _tie(self, first: str, second: str, ratio: Fraction) -> None:
-        """Let the second's exponent be `ratio` times the first's."""
+        """Set the second's exponent to `ratio` times the first's."""
         (root, degree), (other, other_degree) = self.find(first), self.find(second)
         if root == other:
-            # Tied twice: where the two ways disagree, only scale 1 fits both.
+            # Tied twice: where the two ratios differ, only scale 1 fits both.
             if other_degree != degree * ratio:
                 self._pinned.add(root)
             return
@@ -138,7 +157,7 @@ class _Ties:
             self._pinned.add(root)
 
     def pin(self, names: Sequence[str]) -> None:
-        """Let tensors keep their scale."""
+        """Keep the scale of tensors at 1."""
         self._pinned.update(self.find(name)[0] for name in names)
 
     def is_pinned(self, name: str) -> bool:
@@ -180,12 +199,12 @@ def _power(graph: Graph, node: Node) -> Fraction | None:
 
 
 def _adds_constant(graph: Graph, node: Node) -> bool:
-    """A constant added to a tensor fixes the tensor's scale (no network here needs more)."""
+    """Whether a constant is added, which fixes the tensor's scale."""
     return node.op in {"Add", "Sub"} and any(name in graph.weights for name in node.inputs)
 
 
 def _tie_product(ties: _Ties, node: Node) -> None:
-    """A product keeps the scale of one factor where the other's is pinned to 1."""
+    """Tie a product to one factor where the other is pinned."""
     first, second = node.inputs
     if ties.is_pinned(second):
         ties.tie([first, node.output])
@@ -201,12 +220,12 @@ def _tensors(graph: Graph, node: Node) -> list[str]:
 
 @dataclass(frozen=True)
 class _Member:
-    """What one tensor of a class wants.
+    """Range of one tensor of a class.
 
     Attributes:
         degree: Its exponent per exponent of the class.
         largest: Its largest absolute value.
-        high: What that may reach.
+        high: Upper bound for that value.
     """
 
     degree: Fraction
@@ -232,7 +251,7 @@ def _choose_exponents(graph: Graph, largest: Mapping[str, float]) -> dict[str, i
 
 
 def _exponent(members: Sequence[_Member]) -> int:
-    """The exponent of a class: 0 where all are well as they are, else what the neediest wants."""
+    """Exponent of a class: 0 if all are in range, else the largest required."""
     present = [member for member in members if member.largest > 0]
     if not present or (
         all(member.largest <= member.high for member in present)

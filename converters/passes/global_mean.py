@@ -1,16 +1,16 @@
-"""global_mean: a mean over all pixels is taken in two steps, over the width, then over the height.
+"""global_mean: split a mean over all pixels into width, then height.
 
 Why it is exact. All rows are of one length, so the mean of their means is the mean of all.
 
-Why it is wanted. At 720x480 a mean adds up 345,600 values. In FP16 such a sum leaves the range
-(65504) where the mean is above 0.19, and what is added to it late is lost in rounding. No sum of
+Why it is needed. At 720x480 a mean adds up 345,600 values. In FP16 such a sum leaves the range
+(65504) where the mean is above 0.19, and terms that are added late are lost in rounding. No sum of
 this pass has more than a row or a column of terms.
 """
 
 import numpy as np
 import onnx
 
-from converters.graph import Graph, Node
+from converters.onnx_graph.graph import Graph, Node
 
 NAME = "global_mean"
 
@@ -18,13 +18,13 @@ _HEIGHT, _WIDTH = 2, 3
 
 
 def has_global_mean(model: onnx.ModelProto) -> bool:
-    """Whether the graph holds what this pass rewrites."""
+    """Whether the graph holds a mean over height and width."""
     graph = Graph(model)
     return any(_is_global(graph, node) for node in graph.nodes)
 
 
 def global_mean(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Cut every mean over height and width that keeps its dimensions in two."""
+    """Split every mean over height and width that keeps its dimensions."""
     graph = Graph(model)
     axes_as_input = model.opset_import[0].version >= 18
     for node in [n for n in graph.nodes if _is_global(graph, n)]:
@@ -50,7 +50,7 @@ def _is_global(graph: Graph, node: Node) -> bool:
 
 
 def _mean(graph: Graph, source: str, axis: int, axes_as_input: bool) -> Node:
-    """The mean over one axis, which stays, of length 1; not yet in the graph."""
+    """Create a mean over one axis, which is kept with length 1."""
     shape = list(graph.shape(source))
     shape[axis] = 1
     output = graph.fresh("mean", shape)

@@ -1,25 +1,25 @@
-"""io_scale: the checkpoint's value range goes into the first and the last convolution.
+"""io_scale: fold the value range into the first and the last convolution.
 
-Why it is exact. A network F trained on [0, r] is wanted as x -> F(r x) / r on [0, 1]. A convolution
-with zero padding of r x is the convolution with r times the kernel of x; its bias stays. The last
-convolution's kernel and bias divided by r divide its output by r.
+Why it is exact. A network F of range [0, r] is rewritten as x -> F(r x) / r on [0, 1]. A
+convolution with zero padding of r x is the convolution with r times the kernel of x; its bias
+stays. The last convolution's kernel and bias divided by r divide its output by r.
 """
 
 import onnx
 
-from converters.graph import Graph
-from converters.passes.convolution import Conv, need_conv, set_conv
+from converters.onnx_graph.graph import Graph
+from converters.passes.convolution import need_conv, output_conv, set_conv
 from edgesr.errors import ConversionError
 
 NAME = "io_scale"
 
 
 def io_scale(model: onnx.ModelProto, value_range: float) -> onnx.ModelProto:
-    """Make a network of range [0, value_range] one of range [0, 1].
+    """Rescale a network of range [0, value_range] to range [0, 1].
 
     Raises:
         ConversionError: Something other than convolutions reads the input, or the output is not
-            made by a convolution that serves nothing else.
+            made by a convolution that nothing else reads.
     """
     graph = Graph(model)
     if value_range == 1.0:
@@ -27,16 +27,17 @@ def io_scale(model: onnx.ModelProto, value_range: float) -> onnx.ModelProto:
     for node in graph.consumers(graph.input):
         first = need_conv(graph, node, "a value range other than [0, 1] must go into convolutions")
         set_conv(graph, first, first.kernel * value_range, first.bias)
-    last = _last_conv(graph)
+    last = output_conv(graph)
+    if last is None:
+        raise ConversionError(
+            "a value range other than [0, 1] must go into a last convolution: got "
+            f"{_maker(graph)}, allowed a Conv with constant weights that nothing else reads"
+        )
     set_conv(graph, last, last.kernel / value_range, last.bias / value_range)
     return graph.to_model()
 
 
-def _last_conv(graph: Graph) -> Conv:
-    """The convolution whose values, shuffled or not, are the output."""
+def _maker(graph: Graph) -> str:
+    """The operator that makes the output."""
     producer = graph.producer(graph.output)
-    if producer is not None and producer.op == "DepthToSpace":
-        if graph.only_consumer(producer.inputs[0]) is not producer:
-            raise ConversionError("the tensor that is shuffled into the output is read elsewhere")
-        producer = graph.producer(producer.inputs[0])
-    return need_conv(graph, producer, "a value range other than [0, 1] must go into a last Conv")
+    return "nothing" if producer is None else producer.op

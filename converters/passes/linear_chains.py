@@ -1,13 +1,13 @@
-"""linear_chains: two convolutions with nothing between them become one, where that is cheaper.
+"""linear_chains: merge consecutive convolutions where that is cheaper.
 
 Why it is exact. A KxK convolution followed by a 1x1 is a KxK whose kernel is the matrix product of
 the two over the channels between them; the first one's bias goes through the second's matrix. The
 1x1 needs no padding, so the border is exact too. Two size-keeping convolutions of the same tensor
 whose results are added are one whose kernel is the sum, the smaller kernel in the larger's centre.
 
-The cost of a graph decides (see `graph_cost`): merging 9->3->12 channels alone would cost
-more arithmetic than it saves, but together with the 1x1 over the same tensor that it is added to
-it saves two operators and their memory traffic.
+The cost of a graph decides (see `graph_cost`): merging 9->3->12 channels alone would cost more
+arithmetic than it saves, but together with the 1x1 over the same tensor that it is added to it
+saves two operators and their memory traffic.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 import onnx
 
-from converters.graph import Graph, Node, Weight
+from converters.onnx_graph.graph import Graph, Node, Weight
 from converters.passes.convolution import Conv, make_conv, read_conv
 
 NAME = "linear_chains"
@@ -23,13 +23,13 @@ NAME = "linear_chains"
 #: GPU tensors hold channels in slices of four, and so do the arithmetic units.
 SLICE = 4
 # Multiply-accumulates done while one number moves to or from memory: an estimate for a desktop
-# core; no phone was measured. RTC's chains are merged from 16 up and kept at 14; merged, its file
-# took 0.93 of the time on two x86-64 cores (medians of 15 turns in one run, LiteRT 2.3.0).
+# core; no device was measured. RTC's chains are merged from 16 up and kept at 14; merged, its file
+# took 0.93 of the time on two x86-64 cores (medians of 15 interleaved rounds, LiteRT 2.3.0).
 _MACS_PER_MOVED = 20
 
 
 def linear_chains(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Merge chains and sums of convolutions while that lowers the cost of the graph."""
+    """Merge chains and sums of convolutions while that lowers the cost."""
     best = _merge_sums(model)
     cost = graph_cost(best)
     refused: set[str] = set()
@@ -87,7 +87,7 @@ def _numbers(shape: tuple[int, ...]) -> int:
 
 
 def _merge_one_chain(model: onnx.ModelProto, refused: set[str]) -> onnx.ModelProto | None:
-    """Merge the first chain not yet looked at, or None when there is none left."""
+    """Merge the first chain that was not yet tried, if there is one."""
     graph = Graph(model)
     for node in graph.nodes:
         first = read_conv(graph, node)
@@ -103,7 +103,7 @@ def _merge_one_chain(model: onnx.ModelProto, refused: set[str]) -> onnx.ModelPro
 
 
 def _compose(graph: Graph, first: Conv, second: Conv) -> None:
-    """Replace KxK then 1x1 by one KxK."""
+    """Merge a KxK and the 1x1 behind it into one KxK."""
     matrix = second.kernel[:, :, 0, 0].astype(np.float64)
     kernel = np.einsum("om,mihw->oihw", matrix, first.kernel.astype(np.float64))
     bias = matrix @ first.bias.astype(np.float64) + second.bias
@@ -121,7 +121,7 @@ def _weights(graph: Graph, kernel: Weight, bias: Weight, dtype: np.dtype[np.gene
 
 
 def _merge_sums(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Merge every pair of convolutions of one tensor that end in the same chain of Adds."""
+    """Merge every pair of convolutions of one tensor whose results are added."""
     graph = Graph(model)
     while (pair := next(_pairs(graph), None)) is not None:
         _merge_pair(graph, *pair)
@@ -147,7 +147,7 @@ def _feeds_only_add(graph: Graph, tensor: str) -> bool:
 
 
 def _terms(graph: Graph, add: Node) -> list[str]:
-    """What a tree of Adds sums up: inner sums that are used only here are opened."""
+    """The terms of a tree of Adds; sums read only here are expanded."""
     terms: list[str] = []
     for name in add.inputs:
         inner = graph.producer(name)
@@ -159,7 +159,7 @@ def _terms(graph: Graph, add: Node) -> list[str]:
 
 
 def _merge_pair(graph: Graph, first: Conv, second: Conv) -> None:
-    """Add the second's kernel to the first's, and take the second out of the sum."""
+    """Merge two terms of a sum into the first."""
     height, width = (max(a, b) for a, b in zip(first.size, second.size, strict=True))
     kernel = _centred(first.kernel, height, width) + _centred(second.kernel, height, width)
     shape = graph.shape(first.node.output)

@@ -1,22 +1,23 @@
-"""prelu: every PReLU in the form that TFLite's GPU delegate takes.
+"""prelu: write every PReLU in the form that the GPU delegate accepts.
 
 Why it is exact. One slope for all channels that lies between 0 and 1 is LeakyReLU; a slope of 0 is
-ReLU. Any other slope that is the same at every pixel is written out once per channel.
+ReLU. Any other slope that is the same at every pixel is written out once per channel, as a tensor
+of the image's rank: onnx2tf reads [C, 1, 1] as rows where the image has C of them.
 
-Why it is wanted. The GPU takes PRELU with one slope per channel and no other number of them: one
+Why it is needed. The GPU delegate accepts PRELU with one slope per channel and no other number: one
 slope for all, as torch's `nn.PReLU()` has it, is refused.
 """
 
 import numpy as np
 import onnx
 
-from converters.graph import Graph, Node
+from converters.onnx_graph.graph import Graph, Node
 
 NAME = "prelu"
 
 
 def prelu(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Rewrite every PReLU whose slopes do not change over the picture."""
+    """Rewrite every PReLU whose slopes are equal at every pixel."""
     graph = Graph(model)
     for node in graph.nodes:
         if node.op == "PRelu" and node.inputs[1] in graph.weights:
@@ -36,5 +37,5 @@ def _rewrite(graph: Graph, node: Node) -> None:
         node.op, node.inputs = ("Relu" if first == 0 else "LeakyRelu"), node.inputs[:1]
         node.attributes = {"alpha": first} if first else {}
         return
-    per_channel = np.broadcast_to(aligned[0], (shape[1], 1, 1))
+    per_channel = np.broadcast_to(aligned, (1, shape[1], 1, 1))
     node.inputs = [node.inputs[0], graph.add_weight("slopes", per_channel)]

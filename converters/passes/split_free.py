@@ -1,19 +1,19 @@
-"""split_free: no Split, and no cut through a 4-channel slice, around convolutions.
+"""split_free: remove Splits, and cuts through 4-channel slices, around convolutions.
 
 Why it is exact. A convolution is linear in its input channels. One that reads a slice of a tensor
 equals one that reads the whole tensor with zero weights for the channels outside the slice. One
 that reads a Concat of parts equals the sum of convolutions, each over one part with that part's
 weights; the bias goes to one of them. Two parts of the same tensor share one convolution.
 
-Why it is wanted. Cutting 12 channels into 3 and 9 repacks every 4-channel slice of a mobile GPU's
-tensors, and onnx2tf turns a Split into an operator that no GPU delegate takes; a Slice it takes.
-A 1x1 convolution over six tensors of 64 channels needs no tensor of 384, which would be a texture
-of 69,120 rows for a picture of 720; a sum needs it nowhere, and frees each tensor as it goes.
+Why it is needed. Cutting 12 channels into 3 and 9 repacks every 4-channel slice of a mobile GPU's
+tensors, and onnx2tf turns a Split into an operator that the GPU delegate refuses; it accepts a
+Slice. A 1x1 convolution over six tensors of 64 channels needs no tensor of 384, which would be a
+texture of 69,120 rows for an image of 720; a sum needs no such tensor, and frees each one early.
 
 A cut between 4-channel slices stays, as a Slice: it is a plain copy, while zero weights in its
 place are arithmetic (of IMDN's 64 channels 48 go on: a third more in each 3x3). The challenge's
-baseline took 0.82 of the time so (180x160, one busy x86-64 core, LiteRT 2.3.0, medians of 14 turns
-in one run).
+baseline took 0.82 of the time so (180x160, one busy x86-64 core, LiteRT 2.3.0, medians of 14
+interleaved rounds).
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from converters.graph import Graph, Node, Weight
+from converters.onnx_graph.graph import Graph, Node, Weight
 from converters.passes.convolution import Conv, make_conv, read_conv, set_conv
 from converters.passes.linear_chains import SLICE
 
@@ -30,7 +30,7 @@ NAME = "split_free"
 
 @dataclass(frozen=True)
 class _Part:
-    """A run of channels of a tensor."""
+    """A range of channels of a tensor."""
 
     tensor: str
     start: int
@@ -38,12 +38,12 @@ class _Part:
 
     @property
     def is_aligned(self) -> bool:
-        """Whether it begins and ends between the 4-channel slices of a GPU's tensor."""
+        """Whether it begins and ends at a 4-channel slice of a GPU's tensor."""
         return self.start % SLICE == 0 and self.channels % SLICE == 0
 
 
 def split_free(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Let convolutions read whole tensors instead of slices and concats; Splits become Slices."""
+    """Make convolutions read whole tensors, and turn other Splits into Slices."""
     graph = Graph(model)
     slices = _channel_slices(graph)
     for node in list(graph.nodes):
@@ -82,7 +82,7 @@ def _whole(graph: Graph, tensor: str) -> _Part:
 
 
 def _channel_slices(graph: Graph) -> dict[str, _Part]:
-    """Every tensor that is a run of another's channels, by name."""
+    """Every tensor that is a range of another's channels, by name."""
     slices: dict[str, _Part] = {}
     for node in graph.nodes:
         if node.op == "Split" and _axis(graph, node) == 1:
@@ -97,7 +97,7 @@ def _channel_slices(graph: Graph) -> dict[str, _Part]:
 
 
 def _trace(part: _Part, slices: dict[str, _Part]) -> _Part:
-    """A slice of a slice is a slice of the first tensor."""
+    """Resolve a slice of a slice to a slice of the first tensor."""
     while part.tensor in slices:
         outer = slices[part.tensor]
         part = _Part(outer.tensor, outer.start + part.start, part.channels)
@@ -105,7 +105,7 @@ def _trace(part: _Part, slices: dict[str, _Part]) -> _Part:
 
 
 def _channel_slice(graph: Graph, node: Node) -> _Part | None:
-    """A Slice with constant bounds along the channels and step 1."""
+    """Read a Slice with constant bounds along the channels and step 1."""
     constants = [graph.weights.get(name) for name in node.inputs[1:]]
     if len(constants) < 3 or any(c is None or c.size != 1 for c in constants):
         return None
@@ -125,7 +125,7 @@ def _is_channel_concat(graph: Graph, node: Node) -> bool:
 
 
 def _embed(kernel: Weight, part: _Part, channels: int) -> Weight:
-    """Kernel over a part -> kernel over the whole tensor, zero outside the part."""
+    """Extend a kernel over a part to the whole tensor by zeros."""
     whole = np.zeros((kernel.shape[0], channels, *kernel.shape[2:]), kernel.dtype)
     whole[:, part.start : part.start + part.channels] = kernel
     return whole
@@ -138,7 +138,7 @@ def _read_whole(graph: Graph, conv: Conv, part: _Part) -> None:
 
 
 def _kernels_by_tensor(graph: Graph, kernel: Weight, parts: list[_Part]) -> dict[str, Weight]:
-    """Cut a kernel over a Concat into one per distinct tensor."""
+    """Split a kernel over a Concat into one per distinct tensor."""
     kernels: dict[str, Weight] = {}
     start = 0
     for part in parts:
@@ -150,7 +150,10 @@ def _kernels_by_tensor(graph: Graph, kernel: Weight, parts: list[_Part]) -> dict
 
 
 def _sum_of_convs(graph: Graph, conv: Conv, parts: list[_Part]) -> None:
-    """Replace a convolution over a Concat by a sum, each term beside the tensor it reads."""
+    """Replace a convolution over a Concat by a sum.
+
+    Each term stands near the tensor that it reads.
+    """
     shape = graph.shape(conv.node.output)
     bias, total = conv.bias, ""
     for tensor, kernel in _kernels_by_tensor(graph, conv.kernel, parts).items():
@@ -166,7 +169,7 @@ def _sum_of_convs(graph: Graph, conv: Conv, parts: list[_Part]) -> None:
 
 
 def _insert_after(graph: Graph, tensor: str, new: list[Node]) -> None:
-    """Put operators as soon as `tensor` is there, so that a partial sum frees what it read."""
+    """Insert operators right behind `tensor`, so that memory is freed early."""
     producer = graph.producer(tensor)
     position = 0 if producer is None else graph.nodes.index(producer) + 1
     graph.nodes[position:position] = new

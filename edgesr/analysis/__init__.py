@@ -1,1 +1,1 @@
-"""The figures that explain a network: what it costs, what fits, what its blocks do to a picture."""
+"""Explain a network: its cost, a stress test, frequency analysis, feature maps."""

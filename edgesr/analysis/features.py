@@ -1,4 +1,4 @@
-"""Average feature maps: what each block of a PyTorch network makes of a picture."""
+"""Average feature maps of a PyTorch network's blocks."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,26 +7,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesr.metrics import Uint8Array
+from edgesr.images.metrics import Uint8Array
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Float32Array = NDArray[np.float32]
 
-#: Takes what a part reads and what it makes, N x C x H x W each.
+#: Receives a module's input and output, N x C x H x W each.
 Watcher = Callable[["Tensor", "Tensor"], None]
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureMap:
-    """What one block makes.
+    """Mean output of one block.
 
     Attributes:
         block: Its name in the network.
         kind: Name of its class.
-        channels: How many are averaged.
-        mean_hw: Their mean, height x width, in the network's own units.
+        channels: Number of channels averaged.
+        mean_hw: Their mean, float32, height x width, in the network's value range.
     """
 
     block: str
@@ -36,15 +36,15 @@ class FeatureMap:
 
 
 def feature_maps(net: "nn.Module", lr_hwc_u8: Uint8Array, value_range: float) -> list[FeatureMap]:
-    """The mean over channels of every block's output, as the papers' figures show it.
+    """Mean over channels of every block's output, as papers show it.
 
     Args:
-        net: Plain, in eval mode, on the CPU; it takes RGB in [0, value_range].
-        lr_hwc_u8: RGB, height x width x 3, of a size that the network takes.
-        value_range: Upper end of the network's own range.
+        net: Plain, in eval mode, on the CPU; its input is RGB in [0, value_range].
+        lr_hwc_u8: RGB, height x width x 3, of a size that the network accepts.
+        value_range: Upper end of the network's value range.
 
     Returns:
-        In the order of execution; a block that runs twice is there twice.
+        In the order of execution; a block that runs twice has two entries.
     """
     found: list[FeatureMap] = []
 
@@ -60,9 +60,9 @@ def feature_maps(net: "nn.Module", lr_hwc_u8: Uint8Array, value_range: float) ->
 
 
 def blocks(net: "nn.Module") -> list[tuple[str, "nn.Module"]]:
-    """The parts of a network that a paper draws as boxes: name and module.
+    """Names and modules of a network's blocks, as a paper draws them.
 
-    Containers are opened; what is left and holds weights is a block.
+    Containers are entered; every other module with weights is a block.
     """
     return list(_blocks(net, ""))
 
@@ -70,7 +70,7 @@ def blocks(net: "nn.Module") -> list[tuple[str, "nn.Module"]]:
 def _blocks(part: "nn.Module", prefix: str) -> Iterator[tuple[str, "nn.Module"]]:
     from torch import nn
 
-    from edgesr.archs.distillation import Shortcut
+    from edgesr.networks.architectures.distillation import Shortcut
 
     for name, child in part.named_children():
         if isinstance(child, nn.Sequential | nn.ModuleList | Shortcut):
@@ -82,17 +82,17 @@ def _blocks(part: "nn.Module", prefix: str) -> Iterator[tuple[str, "nn.Module"]]
 def run_watched(
     net: "nn.Module", lr_hwc_u8: Uint8Array, value_range: float, watchers: dict[str, Watcher]
 ) -> None:
-    """Run a network on a picture, and show the watchers what their parts read and make.
+    """Run a network on an image and pass modules' inputs and outputs to watchers.
 
     Args:
-        net: Plain, in eval mode, on the CPU; it takes RGB in [0, value_range].
-        lr_hwc_u8: RGB, height x width x 3, of a size that the network takes.
-        value_range: Upper end of the network's own range.
-        watchers: Name of a part -> who looks.
+        net: Plain, in eval mode, on the CPU; its input is RGB in [0, value_range].
+        lr_hwc_u8: RGB, height x width x 3, of a size that the network accepts.
+        value_range: Upper end of the network's value range.
+        watchers: Module's name -> its watcher.
     """
     import torch
 
-    from edgesr.quality import by_network
+    from edgesr.evaluation.benchmark_sets import by_network
 
     def hook(watcher: Watcher) -> Callable[..., None]:
         def show(_: "nn.Module", read: "Sequence[Tensor]", made: "Tensor") -> None:

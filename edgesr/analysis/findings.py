@@ -1,4 +1,4 @@
-"""What a report tells: its sections as data, for the page and for programs."""
+"""Findings of a report: its sections as data, for the page and for JSON."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -9,17 +9,17 @@ import numpy as np
 from edgesr.analysis.features import FeatureMap
 from edgesr.analysis.frequency import AttentionSpectra, Spectrum
 from edgesr.analysis.points import SIDE, Point
-from edgesr.analysis.pressure import Outcome
-from edgesr.metrics import Uint8Array
+from edgesr.analysis.stress_test import StressOutcome
+from edgesr.images.metrics import Uint8Array
 
 
 @dataclass(frozen=True, eq=False)
-class PictureUsed:
-    """The picture that features and frequencies are of.
+class ImageUsed:
+    """Image of which features and spectra are shown.
 
     Attributes:
-        name: What it is, for people.
-        lr_hwc_u8: RGB, height x width x 3, as the networks saw it.
+        name: For people.
+        lr_hwc_u8: RGB, height x width x 3, as the networks received it.
     """
 
     name: str
@@ -27,57 +27,57 @@ class PictureUsed:
 
 
 @dataclass(frozen=True)
-class Pressure:
-    """The pressure test.
+class StressTest:
+    """Results of the stress test.
 
     Attributes:
-        outcomes: Every size of every target.
-        limit_bytes: Memory that was allowed.
+        outcomes: One per size and target.
+        limit_bytes: Memory limit of each process.
         threads: CPU threads.
     """
 
-    outcomes: Sequence[Outcome]
+    outcomes: Sequence[StressOutcome]
     limit_bytes: float
     threads: int
 
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """A report. A section that was not asked for is None.
+    """Findings of a report; a section that was not requested is None.
 
     Attributes:
-        conditions: How it was made, name -> text.
+        conditions: How the numbers were obtained, name -> text.
         targets: As the user named them, in order.
-        points: PSNR and costs.
-        pressure: Time and memory over the size.
-        frequency: Target -> spectra of its attention blocks, or why there are none.
-        features: Target -> maps of its blocks, or why there are none.
-        picture: What the last two are of.
+        points: PSNR and cost of every target.
+        stress: Time and memory by image size.
+        frequency: Target -> spectra of its attention blocks, or the reason why there are none.
+        features: Target -> feature maps of its blocks, or the reason why there are none.
+        image: Of which spectra and features are shown.
     """
 
     conditions: Mapping[str, str]
     targets: Sequence[str]
     points: Sequence[Point] | None = None
-    pressure: Pressure | None = None
+    stress: StressTest | None = None
     frequency: Mapping[str, Sequence[AttentionSpectra] | str] | None = None
     features: Mapping[str, Sequence[FeatureMap] | str] | None = None
-    picture: PictureUsed | None = field(default=None)
+    image: ImageUsed | None = field(default=None)
 
 
 def as_data(findings: Findings) -> dict[str, Any]:
-    """All numbers, for JSON; maps by their mean and deviation only."""
+    """Every number, for JSON; of a feature map its mean and deviation only."""
     made: dict[str, Any] = {"conditions": dict(findings.conditions)}
     if findings.points is not None:
         made["scatter"] = {"input": [SIDE, SIDE], "points": [asdict(p) for p in findings.points]}
-    if findings.pressure is not None:
-        made["pressure"] = {
-            "limit_bytes": findings.pressure.limit_bytes,
-            "threads": findings.pressure.threads,
-            "outcomes": [asdict(outcome) for outcome in findings.pressure.outcomes],
+    if findings.stress is not None:
+        made["stress"] = {
+            "limit_bytes": findings.stress.limit_bytes,
+            "threads": findings.stress.threads,
+            "outcomes": [asdict(outcome) for outcome in findings.stress.outcomes],
         }
-    if findings.picture is not None:
-        size = list(findings.picture.lr_hwc_u8.shape[:2])
-        made["picture"] = {"name": findings.picture.name, "input": size}
+    if findings.image is not None:
+        size = list(findings.image.lr_hwc_u8.shape[:2])
+        made["image"] = {"name": findings.image.name, "input": size}
     if findings.frequency is not None:
         made["frequency"] = {
             name: found if isinstance(found, str) else [_block(block) for block in found]

@@ -1,7 +1,7 @@
-"""What FMEN's attention does to frequencies: spectra before and after each attention block.
+"""Frequency analysis of FMEN's attention: spectra before and after each block.
 
-The blocks are called high-frequency attention (Du et al., "Fast and Memory-Efficient Network
-Towards Efficient Image Super-Resolution", CVPRW 2022, section 3.3): here that is a number.
+Its blocks are called high-frequency attention (Du et al., "Fast and Memory-Efficient Network
+Towards Efficient Image Super-Resolution", CVPRW 2022, section 3.3); the analysis measures that.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from edgesr.analysis.spectrum import (
     radial_profile,
     windowed,
 )
-from edgesr.metrics import Uint8Array
+from edgesr.images.metrics import Uint8Array
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """Frequencies of one tensor.
+    """Power spectrum of one tensor.
 
     Attributes:
         power_hw: Of the mean over its channels, the zero frequency in the middle.
-        profile: The same over rings of equal frequency.
+        profile: Its mean over rings of equal frequency.
         high_share: Share of that power above half of Nyquist's frequency.
-        channels_high_share: The same of the channels' power, added up channel by channel: what
-            cancels in the mean counts here.
+        channels_high_share: The same share of the sum of the channels' power, in which
+            channels do not cancel each other as they do in the mean.
     """
 
     power_hw: Float64Array
@@ -44,12 +44,12 @@ class Spectrum:
 
 @dataclass(frozen=True, eq=False)
 class AttentionSpectra:
-    """One attention block.
+    """Spectra of one attention block.
 
     Attributes:
         block: Its name in the network.
-        before: What it reads.
-        after: What it makes.
+        before: Of its input.
+        after: Of its output.
     """
 
     block: str
@@ -58,8 +58,8 @@ class AttentionSpectra:
 
 
 def attention_blocks(net: "nn.Module") -> list[str]:
-    """Names of a plain network's high-frequency attention blocks; none in other networks."""
-    from edgesr.archs.fmen import HFAB
+    """Names of a plain network's high-frequency attention blocks; may be empty."""
+    from edgesr.networks.architectures.fmen import HFAB
 
     return [name for name, part in net.named_modules() if isinstance(part, HFAB)]
 
@@ -67,12 +67,12 @@ def attention_blocks(net: "nn.Module") -> list[str]:
 def attention_spectra(
     net: "nn.Module", lr_hwc_u8: Uint8Array, value_range: float
 ) -> list[AttentionSpectra]:
-    """Spectra before and after each attention block; empty for a network without.
+    """Spectra before and after each attention block; empty without such blocks.
 
     Args:
-        net: Plain, in eval mode, on the CPU; it takes RGB in [0, value_range].
+        net: Plain, in eval mode, on the CPU; its input is RGB in [0, value_range].
         lr_hwc_u8: RGB, height x width x 3.
-        value_range: Upper end of the network's own range.
+        value_range: Upper end of the network's value range.
     """
     found: list[AttentionSpectra] = []
 
@@ -89,7 +89,7 @@ def attention_spectra(
 
 
 def spectrum_of(features_nchw: "Tensor") -> Spectrum:
-    """Frequencies of the first picture's features; edges fade out, the mean is taken away."""
+    """Spectrum of the first image's features, windowed and without their mean."""
     channels = features_nchw[0].double().numpy()
     power = power_spectrum(windowed(channels.mean(0)))
     summed = np.sum([power_spectrum(windowed(channel)) for channel in channels], axis=0)

@@ -1,4 +1,4 @@
-"""PSNR against what it costs: one point per network, counted and measured under one condition."""
+"""Points of PSNR against cost: every network counted and measured alike."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,20 +7,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgesr.analysis.deadline import TIME_BUDGET, Deadline
-from edgesr.benching.turns import time_in_turns
-from edgesr.complexity import Complexity
-from edgesr.evaluation.contestants import Contestant
-from edgesr.evaluation.evaluate import Column, Journal, evaluate
-from edgesr.gpu import GpuDevice
-from edgesr.progress import ProgressCallback, silent
-from edgesr.runtime import Float32Array, ModelShape
-from edgesr.train.pictures import Pair
+from edgesr.analysis.stress_test import TIME_BUDGET, Deadline
+from edgesr.benchmark.timing import time_interleaved
+from edgesr.common.progress import ProgressCallback, silent
+from edgesr.evaluation.complexity import Complexity
+from edgesr.evaluation.evaluate import evaluate
+from edgesr.evaluation.journal import Journal
+from edgesr.evaluation.methods import Method
+from edgesr.evaluation.results import MethodScores
+from edgesr.images.datasets import Pair
+from edgesr.runtime.gpu import GpuDevice
+from edgesr.runtime.session import Float32Array
+from edgesr.tflite.shape import ModelShape
 
 if TYPE_CHECKING:
-    from edgesr.evaluation.evaluate import Measured
+    from edgesr.evaluation.results import ImageScore
 
-#: Rows and columns of the picture at which the challenge counts, and at which time is measured.
+#: Side of the image, in pixels, at which costs are counted and latency is measured.
 SIDE = 256
 
 _RUNS = 10
@@ -30,16 +33,16 @@ _BUDGET_S = 30.0
 
 @dataclass(frozen=True)
 class Subject:
-    """A network to be placed.
+    """Network to be counted and measured.
 
     Attributes:
-        contestant: Upscales whole pictures of any size.
-        network: Name of the network; "unknown" where a file does not say.
-        cost: Counted at SIDE x SIDE; None where the file fits its own size only.
-        recorded: PSNR that is recorded with the weights, by benchmark set; may be empty.
+        method: Upscales whole images of any size.
+        network: Name of the network; "unknown" where a file does not hold it.
+        cost: Counted at SIDE x SIDE; None where the file accepts its own size only.
+        recorded: PSNR in dB recorded with the weights, by benchmark set; may be empty.
     """
 
-    contestant: Contestant
+    method: Method
     network: str
     cost: Complexity | None
     recorded: Mapping[str, float]
@@ -47,22 +50,22 @@ class Subject:
 
 @dataclass(frozen=True)
 class Point:
-    """One network.
+    """PSNR and cost of one network.
 
     Attributes:
         name: As the user named it.
         network: Name of the network.
-        how: What computes it.
+        how: Backend, for people.
         scale: Upscaling factor; only points of one scale are comparable.
-        parameters: Numbers that it holds.
+        parameters: Number of weights.
         macs: Multiply-accumulates at SIDE x SIDE.
-        activation_bytes: The most activations alive at once at SIDE x SIDE, counted.
-        latency_ms: Median at SIDE x SIDE, 8-bit picture in and out.
-        runs: How many were timed.
-        psnr_db: On Y, 8 bits, as many pixels shaved as the scale; a mean over pictures.
+        activation_bytes: Peak live activations at SIDE x SIDE, counted.
+        latency_ms: Median at SIDE x SIDE, 8-bit image in and out.
+        runs: Timed runs.
+        psnr_db: On Y, 8 bits, `scale` pixels shaved off each edge; mean over images.
         ssim: Likewise; None where it is not recorded.
-        psnr_of: On which pictures, and who measured.
-        missing: What is not there, and why.
+        psnr_of: Images and origin of the PSNR.
+        missing: What was not measured, and why.
     """
 
     name: str
@@ -80,7 +83,7 @@ class Point:
     missing: tuple[str, ...] = ()
 
 
-def place(
+def measure_points(
     subjects: Sequence[Subject],
     pairs: Mapping[int, Sequence[Pair]],
     data_name: str,
@@ -91,13 +94,13 @@ def place(
 
     Args:
         subjects: The networks.
-        pairs: Scale -> pictures to measure PSNR on; empty to take what is recorded.
-        data_name: What to call the pictures.
-        deadline: What begins later is left out, and said to be.
-        progress: Told of stages "latency" and "PSNR".
+        pairs: Scale -> images to measure PSNR on; empty for the recorded PSNR.
+        data_name: Name of the images, for people.
+        deadline: Measurements that would begin later are skipped and named in `missing`.
+        progress: Reports the stages "latency" and "PSNR".
 
     Raises:
-        EdgeSRError: A network cannot upscale a picture.
+        EdgeSRError: A network cannot upscale an image.
     """
     points = [_counted(subject) for subject in subjects]
     points = _with_latency(subjects, points, deadline, progress)
@@ -110,8 +113,8 @@ def place(
 
 
 def _counted(subject: Subject) -> Point:
-    contestant, cost = subject.contestant, subject.cost
-    point = Point(contestant.name, subject.network, contestant.how, contestant.scale)
+    method, cost = subject.method, subject.cost
+    point = Point(method.name, subject.network, method.how, method.scale)
     if cost is None:
         return replace(point, missing=("counts and latency: the file fits its own size only",))
     return replace(
@@ -123,21 +126,21 @@ def _counted(subject: Subject) -> Point:
 
 
 class _AsRunner:
-    """A contestant as the bench functions take it, at one size."""
+    """A method as a runner of one size, for the benchmark functions."""
 
     device: GpuDevice | None = None
 
-    def __init__(self, contestant: Contestant) -> None:
-        self.shape = ModelShape(SIDE, SIDE, contestant.scale)
-        self._upscale = contestant.upscale
+    def __init__(self, method: Method) -> None:
+        self.shape = ModelShape(SIDE, SIDE, method.scale)
+        self._upscale = method.upscale
 
     def run(self, lr_nhwc: Float32Array) -> Float32Array:
-        """Upscale one picture; what comes out is left in 8 bits, for only the time counts."""
+        """Upscale one image and return the input: only the time matters."""
         self._upscale(np.rint(lr_nhwc[0] * 255).astype(np.uint8))
         return lr_nhwc
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to release."""
 
 
 def _with_latency(
@@ -147,12 +150,12 @@ def _with_latency(
     progress: ProgressCallback,
 ) -> list[Point]:
     """All in turns, so that a drift of the machine's speed hits all alike."""
-    runners = [_AsRunner(s.contestant) for s in subjects if s.cost is not None]
+    runners = [_AsRunner(s.method) for s in subjects if s.cost is not None]
     if not runners:
         return list(points)
     if deadline.is_over:
         return [_without(point, f"latency: not run: {TIME_BUDGET}") for point in points]
-    times_ms = time_in_turns(
+    times_ms = time_interleaved(
         runners,
         runs=_RUNS,
         warm_up=_WARM_UP,
@@ -177,24 +180,24 @@ def _with_psnr(
 ) -> Point:
     if not pairs:
         return _with_recorded(subject, point)
-    measured: list[Measured] = []
+    measured: list[ImageScore] = []
     for pair in pairs[point.scale]:
         if deadline.is_over:
             return _without(point, f"PSNR: not run: {TIME_BUDGET}")
-        (column,) = evaluate([pair], [subject.contestant], Journal(None, resume=False))
-        measured += column.measured
-    mean = Column(subject.contestant, tuple(measured)).mean
+        (column,) = evaluate([pair], [subject.method], Journal(None, resume=False))
+        measured += column.scores
+    mean = MethodScores(subject.method, tuple(measured)).mean
     return replace(
         point,
         psnr_db=mean.psnr_db,
         ssim=mean.ssim,
-        psnr_of=f"{data_name}, {len(measured)} pictures, measured now",
+        psnr_of=f"{data_name}, {len(measured)} images, measured now",
     )
 
 
 def _with_recorded(subject: Subject, point: Point) -> Point:
     if not subject.recorded:
-        return _without(point, "PSNR: none is recorded with these weights, and no pictures given")
+        return _without(point, "PSNR: none is recorded with these weights, and no images given")
     name, psnr_db = next(iter(subject.recorded.items()))
     return replace(point, psnr_db=psnr_db, psnr_of=f"{name}, recorded with the weights")
 

@@ -1,6 +1,6 @@
-"""Power over spatial frequency: two-dimensional spectra, radial profiles. numpy only.
+"""Spatial power spectra and their radial profiles, in numpy.
 
-Frequencies are in cycles per pixel: 0.5 is Nyquist's, one period in two pixels, along rows and
+Frequencies are in cycles per pixel: Nyquist's is 0.5 (a period of two pixels) along rows and
 columns; diagonals reach 0.71.
 """
 
@@ -14,7 +14,7 @@ Float64Array = NDArray[np.float64]
 #: Nyquist's frequency along rows and columns.
 NYQUIST = 0.5
 
-_SMALLEST = 1e-12  # of the largest power: what is below counts as this in a logarithm
+_SMALLEST = 1e-12  # of the largest power: smaller values are raised to this before a logarithm
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,7 @@ class RadialProfile:
 
     Attributes:
         frequency: Middle of each ring, cycles per pixel, from just above 0 to Nyquist's.
-        power: Mean of the power in each ring; NaN where no frequency of the picture lies in it.
+        power: Mean power in each ring; NaN where it holds no frequency of the image.
     """
 
     frequency: Float64Array
@@ -31,7 +31,7 @@ class RadialProfile:
 
 
 def power_spectrum(map_hw: NDArray[np.floating]) -> Float64Array:
-    """Power of each frequency, the zero frequency in the middle (at height // 2, width // 2).
+    """Power of each frequency, the zero frequency at (height // 2, width // 2).
 
     Scaled so that the sum is the sum of the squares of `map_hw` (Parseval's theorem).
     """
@@ -40,30 +40,30 @@ def power_spectrum(map_hw: NDArray[np.floating]) -> Float64Array:
 
 
 def windowed(map_hw: NDArray[np.floating]) -> Float64Array:
-    """The map without its mean, fading to zero towards its edges (a Hann window).
+    """Subtract the mean and apply a Hann window.
 
-    A Fourier transform takes the map as one tile of an endless pattern. Without the window the
-    jumps between one edge and the opposite one would count as high frequencies.
+    A Fourier transform treats the map as periodic. Without the window the jumps between opposite
+    edges would count as high frequencies.
     """
     height, width = map_hw.shape
     window = np.outer(np.hanning(height + 2)[1:-1], np.hanning(width + 2)[1:-1])
-    # The window's own mean, or else what is taken away would come back as its spectrum.
+    # The mean under the window: with the plain mean the window's own spectrum would remain.
     mean = float((map_hw * window).sum() / window.sum())
     return (map_hw - mean) * window
 
 
 def radial_frequency(height: int, width: int) -> Float64Array:
-    """Frequency of each place of `power_spectrum`, height x width, whatever its direction."""
+    """Magnitude of the frequency at each place of `power_spectrum`, height x width."""
     rows, columns = (np.fft.fftshift(np.fft.fftfreq(side)) for side in (height, width))
     return np.hypot(rows[:, None], columns[None, :])
 
 
 def radial_profile(power_hw: Float64Array, rings: int = 32) -> RadialProfile:
-    """Mean power over direction; the zero frequency and the corners beyond Nyquist's are left out.
+    """Mean power by frequency, without the zero frequency and those beyond Nyquist's.
 
     Args:
-        power_hw: What `power_spectrum` gives.
-        rings: Into how many rings of equal width the frequencies up to Nyquist's are parted.
+        power_hw: From `power_spectrum`.
+        rings: Number of rings of equal width up to Nyquist's frequency.
     """
     frequency = radial_frequency(*power_hw.shape)
     counted = (frequency > 0) & (frequency <= NYQUIST)
@@ -76,9 +76,9 @@ def radial_profile(power_hw: Float64Array, rings: int = 32) -> RadialProfile:
 
 
 def high_share(power_hw: Float64Array) -> float:
-    """Share of the power that lies above half of Nyquist's frequency, corners included.
+    """Share of the power above half of Nyquist's frequency, corners included.
 
-    The zero frequency counts on neither side; a map without any other gives 0.
+    The zero frequency is ignored; 0 for a map that has no other.
     """
     frequency = radial_frequency(*power_hw.shape)
     everything = float(power_hw[frequency > 0].sum())
@@ -87,7 +87,7 @@ def high_share(power_hw: Float64Array) -> float:
 
 
 def decibels(power: Float64Array) -> Float64Array:
-    """Power in dB; what is more than 120 dB below the largest is raised to there."""
+    """Power in dB, clipped at 120 dB below the largest value."""
     largest = float(np.nanmax(power, initial=0.0))
     floor = _SMALLEST * largest if largest > 0 else _SMALLEST
     return 10 * np.log10(np.maximum(power, floor))

@@ -1,17 +1,16 @@
-"""`edgesr doctor`: what this machine has, what is missing, and the command that brings it."""
+"""`edgesr doctor`: state of this machine, and remedies for what is missing."""
 
 import importlib.util
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgesr.cli.support.lines import print_line
 from edgesr.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     from edgesr.doctor import Diagnosis
 
-_PIPE_WIDTH = 160
 # On narrower terminals what to do goes below what was found.
 _TWO_COLUMNS = 120
 _COLOURS = {"ok": "green", "missing": "yellow", "broken": "red", "unchecked": "dim"}
@@ -26,20 +25,20 @@ Examples:
 )
 @click.option("--quick", is_flag=True, help="Do not import the packages to see that they work.")
 @click.option(
-    "--devices", is_flag=True, help="Start an adb server to ask for phones, if none is running."
+    "--devices", is_flag=True, help="Start an adb server to ask for devices, if none is running."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print everything found as JSON.")
 @click.pass_context
 def command(context: click.Context, *, quick: bool, devices: bool, as_json: bool) -> None:
-    """Show what this machine has for edgesr and what is missing, with the command that brings it.
+    """Show the state of this machine for edgesr, with remedies.
 
     The exit status is 0 if the main job can run here: converting a checkpoint, and running the
-    file on the CPU. A GPU, a Vulkan driver, adb or a phone that is missing does not change it.
+    file on the CPU. A GPU, a Vulkan driver, adb or a device that is missing does not change it.
     """
     if importlib.util.find_spec("packaging") is None:  # all others it can do without
         raise MissingDependencyError("edgesr doctor needs packaging: pip install packaging")
-    from edgesr.cli import report
-    from edgesr.cli.progress_bar import progress_bar
+    from edgesr.cli.support import printing as report
+    from edgesr.cli.support.progress_bar import progress_bar
     from edgesr.doctor import examine
 
     with progress_bar() as progress:
@@ -52,19 +51,17 @@ def command(context: click.Context, *, quick: bool, devices: bool, as_json: bool
 
 
 def _show(diagnosis: "Diagnosis") -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    # A pipe has no width: there the rows shall not wrap too early.
-    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    from edgesr.cli.support.tables import make_console, make_table, print_table
+    from edgesr.common.text import printable
+
+    table = make_table()
     table.add_column("", style="bold", no_wrap=True)
     table.add_column("", no_wrap=True)
     table.add_column("state", no_wrap=True)
     table.add_column("found", overflow="fold", ratio=3)
-    wide = console.width >= _TWO_COLUMNS
+    wide = make_console().width >= _TWO_COLUMNS
     if wide:
         table.add_column("what to do", overflow="fold", ratio=2)
     area = None
@@ -73,14 +70,13 @@ def _show(diagnosis: "Diagnosis") -> None:
         if first and area is not None:
             table.add_section()
         area = check.area
-        # As Text: rich would take the brackets of a message for its own markup.
         state = Text(check.state, style=_COLOURS[check.state])
-        texts = [check.found, check.remedy]
-        cells = [Text(t) for t in (texts if wide else ["\n-> ".join(filter(None, texts))])]
+        texts = [printable(check.found), printable(check.remedy)]
+        cells = texts if wide else [Text("\n-> ".join(filter(None, texts)))]
         table.add_row(check.area if first else "", check.name, state, *cells)
-    console.print(table)
+    print_table(table)
     for job in diagnosis.jobs:
-        click.echo(f"{job.name}: {job.text}")
+        print_line(f"{job.name}: {job.text}")
 
 
 def _as_dict(diagnosis: "Diagnosis") -> dict[str, Any]:

@@ -1,30 +1,20 @@
-"""`edgesr eval`: PSNR and SSIM of networks and files on a set of pictures, side by side."""
+"""`edgesr eval`: PSNR and SSIM of networks and files on a set of images, side by side."""
 
-import csv
-import dataclasses
-import io
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from edgesr.cli.data_folder import pairs_in
-from edgesr.cli.progress_bar import progress_bar, say
-from edgesr.errors import OutputError
+from edgesr.cli.support.progress_bar import log_line, progress_bar
+from edgesr.cli.support.threads import threads_option
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from edgesr.evaluation.contestants import Contestant
-    from edgesr.evaluation.evaluate import Column, Journal, Measured
-    from edgesr.progress import ProgressCallback
-    from edgesr.train.pictures import Pair
-
-_PIPE_WIDTH = 160
-_JOURNAL_SUFFIX = ".partial.jsonl"
+    from edgesr.common.progress import ProgressCallback
+    from edgesr.evaluation.methods import Method
+    from edgesr.evaluation.results import Evaluation, ImageScore
 
 
 @click.command(
@@ -41,8 +31,8 @@ Examples:
     required=True,
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Holds the folders HR and LR with pictures of the same names, or HR pictures alone; LR is "
-    "then made as MATLAB's bicubic makes it.",
+    help="Holds the folders HR and LR with images of the same names, or HR images alone; LR is "
+    "then computed by MATLAB's bicubic.",
 )
 @click.option("--scale", type=click.IntRange(1), help="Of a network that has several scales.")
 @click.option(
@@ -50,20 +40,20 @@ Examples:
     type=click.Choice(["cpu", "cpu-fp16", "gpu"]),
     default="cpu",
     show_default=True,
-    help="What computes a .tflite. cpu-fp16 computes in FP16, gpu is LiteRT's GPU accelerator.",
+    help="Of every .tflite. cpu-fp16 computes in FP16, gpu is LiteRT's GPU accelerator.",
 )
 @click.option(
     "--whole",
     is_flag=True,
-    help="A .tflite takes each picture in one piece, not by tiles of its size.",
+    help="Run every .tflite untiled, resized to each image, not by tiles of its size.",
 )
-@click.option("--threads", type=click.IntRange(1), help="CPU threads. Default: all.")
+@threads_option
 @click.option(
     "--value-range",
     type=click.Choice(["1", "255"]),
     default="1",
     show_default=True,
-    help="Upper end of the range that an .onnx takes and gives.",
+    help="Upper end of the range of an .onnx file's input and output.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON on stdout.")
 @click.option(
@@ -71,21 +61,21 @@ Examples:
     "csv_file",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Write a row per picture and target.",
+    help="Write a row per image and target.",
 )
 @click.option(
     "--html",
     "html_file",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Write one page with tables, crops side by side and where they differ.",
+    help="Write one page with tables, crops side by side and their differences.",
 )
 @click.option("--force", is_flag=True, help="Replace files that exist.")
 @click.option(
     "--resume",
     is_flag=True,
-    help="Go on where the same evaluation was broken off; needs --csv or --html, beside which "
-    "results are kept meanwhile.",
+    help="Continue an interrupted evaluation; needs --csv or --html, beside which the results so "
+    "far are kept.",
 )
 def command(
     *,
@@ -102,95 +92,47 @@ def command(
     force: bool,
     resume: bool,
 ) -> None:
-    """Measure every TARGET on the pictures of DIR: PSNR and SSIM on Y, as papers give them.
+    """Evaluate every TARGET on the images of DIR: PSNR and SSIM on Y, as papers report them.
 
-    TARGET is a network's name (its bundled weights, else its authors'), a checkpoint, an .onnx or a
-    .tflite. Results are rounded to 8 bits, and as many pixels are left out along each edge as the
-    scale. Bicubic is always measured too; differences are to the first TARGET. Files of one fixed
-    size go by tiles, unless --whole is given. A picture that cannot be read ends the command: none
-    is passed over.
+    TARGET is a network's name (NAME:SCALE where it has several; its bundled weights, else its
+    authors'), a checkpoint, an .onnx or a .tflite. Results are rounded to 8 bits, and as many
+    pixels are shaved off each edge as the scale. Bicubic is always evaluated too; differences are
+    to the first TARGET. Files of one fixed size run tiled, unless --whole is given. An image that
+    cannot be read ends the command: none is skipped.
     """
-    from edgesr.cli.eval_targets import open_targets
-    from edgesr.files import check_writable
-    from edgesr.runtime import Backend, available_threads
+    from edgesr.analysis.open_methods import MethodOptions, open_methods
+    from edgesr.cli.support import printing
+    from edgesr.common.files import check_writable, input_files, write_texts
+    from edgesr.evaluation.evaluate import evaluate_folder
+    from edgesr.evaluation.journal import open_journal
+    from edgesr.evaluation.results import as_data
+    from edgesr.runtime.session import Backend, available_threads
 
     outputs = [path for path in (csv_file, html_file) if path is not None]
     _check_usage(targets, backend, resume=resume, outputs=outputs)
+    inputs = input_files([*targets, data])
     for path in outputs:
-        check_writable(path, overwrite=force)
-    journal = _journal(outputs, resume=resume, force=force)
-    _limit_torch(threads)
+        check_writable(path, overwrite=force, inputs=inputs)
+    journal = open_journal(outputs, resume=resume, force=force)
+    if journal.known:
+        log_line(f"edgesr: note: {journal.known} results are there already")
+    options = MethodOptions(scale, Backend(backend), threads, float(value_range), whole=whole)
     cores = threads or available_threads()
-    with progress_bar() as progress:
-        opened = open_targets(
-            targets, scale, Backend(backend), cores, float(value_range), progress, whole=whole
-        )
+    with progress_bar() as progress, open_methods(targets, options, progress) as methods:
+        _log_notes(methods)
         try:
-            done = _run(opened, data, cores, journal, progress)
-            contents = _contents(done, csv_file, html_file, progress)
+            evaluation = evaluate_folder(data, methods, cores, journal, progress)
+            contents = _contents(evaluation, csv_file, html_file, progress)
         except KeyboardInterrupt:
-            if outputs:
-                say(f"edgesr: interrupted; {journal.known} results are kept: go on with --resume")
-                raise click.exceptions.Exit(130) from None
-            raise
-        finally:
-            for contestant in opened:
-                contestant.close()
-    _write(contents, overwrite=force)
+            if not outputs:
+                raise
+            log_line(
+                f"edgesr: interrupted; {journal.known} results are kept: continue with --resume"
+            )
+            raise click.exceptions.Exit(130) from None
+    write_texts(contents, overwrite=force, inputs=inputs)
     journal.remove()
-    _print_json(done) if as_json else _print(done)
-
-
-@dataclass(frozen=True)
-class _Done:
-    """A whole evaluation.
-
-    Attributes:
-        pairs: The pictures.
-        columns: What was measured, bicubic first.
-        conditions: How.
-    """
-
-    pairs: "list[Pair]"
-    columns: "list[Column]"
-    conditions: dict[str, Any]
-
-
-def _run(
-    opened: "Sequence[Contestant]",
-    data: Path,
-    threads: int,
-    journal: "Journal",
-    progress: "ProgressCallback",
-) -> _Done:
-    """Measure bicubic and every target."""
-    from edgesr.evaluation.contestants import bicubic
-    from edgesr.evaluation.evaluate import evaluate
-
-    scale = opened[0].scale
-    pairs = pairs_in(data, scale)
-    for contestant in opened:
-        if contestant.note:
-            say(f"edgesr: note: {contestant.name}: {contestant.note}")
-    columns = evaluate(pairs, [bicubic(scale), *opened], journal, progress)
-    return _Done(pairs, columns, _conditions(data, scale, threads))
-
-
-def _contents(
-    done: _Done, csv_file: Path | None, html_file: Path | None, progress: "ProgressCallback"
-) -> dict[Path, str]:
-    """What is to be written where."""
-    from edgesr.evaluation.page import page
-
-    contents: dict[Path, str] = {}
-    if csv_file is not None:
-        contents[csv_file] = _csv(done)
-    if html_file is not None:
-        title = f"edgesr eval: {done.conditions['data']}"
-        ways = {f"{c.contestant.name} is computed by": c.contestant.how for c in done.columns}
-        facts = {key: str(value) for key, value in done.conditions.items()}
-        contents[html_file] = page(title, facts | ways, done.pairs, done.columns, progress)
-    return contents
+    printing.as_json(as_data(evaluation)) if as_json else _print(evaluation)
 
 
 def _check_usage(
@@ -212,137 +154,57 @@ def _check_usage(
         raise click.UsageError("--csv and --html name the same file")
 
 
-def _limit_torch(threads: int | None) -> None:
-    """Hold torch to the user's threads, where it is installed."""
-    import importlib.util
-
-    if threads is not None and importlib.util.find_spec("torch") is not None:
-        import torch
-
-        torch.set_num_threads(threads)
+def _log_notes(methods: "Sequence[Method]") -> None:
+    for method in methods:
+        if method.note:
+            log_line(f"edgesr: note: {method.name}: {method.note}")
 
 
-def _journal(outputs: Sequence[Path], *, resume: bool, force: bool) -> "Journal":
-    """Where results are kept meanwhile.
+def _contents(
+    evaluation: "Evaluation",
+    csv_file: Path | None,
+    html_file: Path | None,
+    progress: "ProgressCallback",
+) -> dict[Path, str]:
+    """Text of each output file."""
+    from edgesr.evaluation.results import as_csv
+    from edgesr.report.evaluation_page import page
 
-    Raises:
-        OutputError: An evaluation was broken off here, and nobody says what is to become of it.
-    """
-    from edgesr.evaluation.evaluate import Journal
-
-    if not outputs:
-        return Journal(None, resume=False)
-    path = outputs[0].with_name(f"{outputs[0].name}{_JOURNAL_SUFFIX}")
-    if path.exists() and not (resume or force):
-        raise OutputError(
-            f"an evaluation was broken off: its results are in {path}; go on with --resume, or "
-            "begin anew with --force"
-        )
-    journal = Journal(path, resume=resume)
-    if journal.known:
-        say(f"edgesr: note: {journal.known} results are there already")
-    return journal
-
-
-def _conditions(data: Path, scale: int, threads: int) -> dict[str, Any]:
-    """How the numbers were obtained."""
-    from edgesr import __version__
-    from edgesr.machine import processor, system
-
-    return {
-        "data": str(data),
-        "scale": scale,
-        "shave": scale,
-        "measured on": "Y of BT.601, 8 bits",
-        "threads": threads,
-        "processor": processor(),
-        "system": system(),
-        "edgesr": __version__,
-    }
+    contents: dict[Path, str] = {}
+    if csv_file is not None:
+        contents[csv_file] = as_csv(evaluation)
+    if html_file is not None:
+        title = f"Evaluation on {Path(str(evaluation.conditions['data'])).name}"
+        facts = {key: str(value) for key, value in evaluation.conditions.items()}
+        facts |= {f"{m.method.name} is computed by": m.method.how for m in evaluation.methods}
+        contents[html_file] = page(title, facts, evaluation.pairs, evaluation.methods, progress)
+    return contents
 
 
-def _csv(done: _Done) -> str:
-    columns = done.columns
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["picture", "target", "psnr_db", "ssim", "psnr_db_to_first", "ssim_to_first"])
-    rows = [
-        (pair.name, [column.measured[index] for column in columns])
-        for index, pair in enumerate(done.pairs)
-    ]
-    for name, row in [*rows, ("mean", [column.mean for column in columns])]:
-        for column, measured in zip(columns, row, strict=True):
-            psnr_db, ssim = _to_first(measured, row[1])
-            numbers = (measured.psnr_db, measured.ssim, psnr_db, ssim)
-            writer.writerow([name, column.contestant.name, *(f"{n:.6f}" for n in numbers)])
-    return text.getvalue()
+def _print(evaluation: "Evaluation") -> None:
+    from edgesr.cli.support.tables import print_table
+
+    print_table(_table(evaluation))
 
 
-def _to_first(measured: "Measured", first: "Measured") -> tuple[float, float]:
-    """PSNR and SSIM above those of the first target."""
-    # Two infinities do not differ; their difference would be no number.
-    same = measured.psnr_db == first.psnr_db
-    return 0.0 if same else measured.psnr_db - first.psnr_db, measured.ssim - first.ssim
+def _table(evaluation: "Evaluation") -> "Table":
+    from edgesr.cli.support.tables import make_table
 
-
-def _write(contents: dict[Path, str], *, overwrite: bool) -> None:
-    from edgesr.files import atomic_outputs
-
-    if contents:
-        with atomic_outputs(list(contents), overwrite=overwrite) as temporary:
-            for path, text in zip(temporary, contents.values(), strict=True):
-                path.write_text(text, encoding="utf-8")
-
-
-def _print_json(done: _Done) -> None:
-    from edgesr.cli.report import as_json
-
-    first = done.columns[1].mean
-    found: list[dict[str, Any]] = []
-    for column in done.columns:
-        psnr_db, ssim = _to_first(column.mean, first)
-        found.append(
-            {
-                "target": column.contestant.name,
-                "computed_by": column.contestant.how,
-                "mean": dataclasses.asdict(column.mean),
-                "to_first": {"psnr_db": psnr_db, "ssim": ssim},
-                "pictures": [
-                    {"name": pair.name, **dataclasses.asdict(measured)}
-                    for pair, measured in zip(done.pairs, column.measured, strict=True)
-                ],
-            }
-        )
-    as_json({"conditions": done.conditions, "targets": found})
-
-
-def _print(done: _Done) -> None:
-    from rich.console import Console
-
-    # A pipe has no width: there the rows shall not wrap.
-    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-    console.print(_table(done.pairs, done.columns))
-
-
-def _table(pairs: "Sequence[Pair]", columns: "Sequence[Column]") -> "Table":
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = make_table()
     table.add_column("PSNR dB / SSIM, on Y", overflow="fold")
-    for column in columns:
-        table.add_column(column.contestant.name, justify="right", overflow="fold")
-    for index, pair in enumerate(pairs):
-        table.add_row(pair.name, *(_cell(column.measured[index]) for column in columns))
+    for one in evaluation.methods:
+        table.add_column(one.method.name, justify="right", overflow="fold")
+    for index, pair in enumerate(evaluation.pairs):
+        table.add_row(pair.name, *(_cell(one.scores[index]) for one in evaluation.methods))
     table.add_section()
-    means = [column.mean for column in columns]
-    table.add_row(f"mean of {len(pairs)}", *map(_cell, means))
-    apart = [_to_first(mean, means[1]) for mean in means]
-    shown = [f"{psnr_db:+.2f} / {ssim:+.4f}" for psnr_db, ssim in apart]
-    table.add_row(f"above {columns[1].contestant.name}", *shown)
+    means = [one.mean for one in evaluation.methods]
+    table.add_row(f"mean of {len(evaluation.pairs)}", *map(_cell, means))
+    differences = [mean.above(evaluation.first.mean) for mean in means]
+    cells = [f"{psnr_db:+.2f} / {ssim:+.4f}" for psnr_db, ssim in differences]
+    table.add_row(f"above {evaluation.first.method.name}", *cells)
     table.add_row("seconds each", *(f"{mean.seconds:.2f}" for mean in means))
     return table
 
 
-def _cell(measured: "Measured") -> str:
-    return f"{measured.psnr_db:.2f} / {measured.ssim:.4f}"
+def _cell(score: "ImageScore") -> str:
+    return f"{score.psnr_db:.2f} / {score.ssim:.4f}"

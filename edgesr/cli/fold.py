@@ -1,14 +1,14 @@
-"""`edgesr fold`: a checkpoint in training form becomes plain weights, proven equal."""
+"""`edgesr fold`: a checkpoint in training form becomes plain weights, verified equal."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from edgesr.errors import OutputError
+from edgesr.cli.support.lines import print_line
 
 if TYPE_CHECKING:
-    from edgesr.train.fold_file import Folded
+    from edgesr import Folded
 
 
 @click.command(
@@ -32,23 +32,16 @@ Examples:
 def command(*, checkpoint: Path, output: Path | None, force: bool, as_json: bool) -> None:
     """Fold CHECKPOINT, in the form that trains, into the plain form that runs.
 
-    Both forms are run on a drawn picture and compared; weights that differ are not written. A
+    Both forms are run on a synthetic image and compared; weights that differ are not written. A
     checkpoint that is plain already is refused with status 1. `edgesr convert` folds by itself:
     fold only to pass plain weights on.
     """
-    from edgesr.cli.needs import require
-    from edgesr.files import check_writable
+    import edgesr
 
     target = output or Path(f"{checkpoint.stem}-folded.safetensors")
-    if target.suffix != ".safetensors":
-        raise OutputError(f"got --output {target}, allowed a name ending in .safetensors")
-    check_writable(target, overwrite=force)
-    require("folding", ("torch", "safetensors"), "train")
-    from edgesr.train.fold_file import fold_file
-
-    folded = fold_file(checkpoint, target, overwrite=force)
+    folded = edgesr.fold_checkpoint(checkpoint, target, overwrite=force)
     if as_json:
-        from edgesr.cli import report
+        from edgesr.cli.support import printing as report
 
         report.as_json(folded.as_dict())
         return
@@ -58,13 +51,13 @@ def command(*, checkpoint: Path, output: Path | None, force: bool, as_json: bool
 def _show(folded: "Folded") -> None:
     equality = folded.equality
     psnr = "equal to the bit" if folded.psnr_db is None else f"PSNR {folded.psnr_db:.1f} dB"
-    click.echo(
+    print_line(
         f"{folded.model} x{folded.scale}: {folded.parameters_before:,} parameters fold into "
         f"{folded.parameters:,}"
     )
-    click.echo(
-        f"both forms on a drawn picture, outputs over a range of {equality.output_range:.3g}: "
+    print_line(
+        f"both forms on a synthetic image, outputs over a range of {equality.output_range:.3g}: "
         f"max abs {equality.max_abs_float64:.1e} in float64, {equality.max_abs_float32:.1e} in "
         f"float32, {psnr}"
     )
-    click.echo(f"{folded.output}")
+    print_line(f"{folded.output}")

@@ -1,6 +1,5 @@
-"""`edgesr inspect`: what is in a `.tflite`, and whether a phone's GPU takes it."""
+"""`edgesr inspect`: what is in a `.tflite`, and whether a mobile GPU accepts it."""
 
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,13 +8,14 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from edgesr.cli.support.lines import print_line
 from edgesr.errors import ModelFileError
 
 if TYPE_CHECKING:
-    from converters.audit import Audit, OperatorFacts
+    from converters.gpu.audit import OperatorFacts
     from converters.manifest import Manifest
+    from edgesr import Audit
 
-_PIPE_WIDTH = 160
 _MIB = 2**20
 _SHAPES_SHOWN = 4
 
@@ -39,12 +39,13 @@ Examples:
 def command(*, file: Path, as_json: bool, show_manifest: bool, require_gpu: bool) -> None:
     """Show what is in FILE, a .tflite: operators, memory, facts, and the GPU's verdict.
 
-    Nothing is run. The manifest that `edgesr convert` writes beside its files is compared with
-    FILE. The exit status is 0 whenever FILE could be read, unless --require-gpu is given.
+    Nothing is run, so a file that edgesr did not make gets a caution. The manifest that `edgesr
+    convert` writes beside its files is compared with FILE. The exit status is 0 whenever FILE could
+    be read, unless --require-gpu is given.
     """
-    from converters.audit import audit
+    import edgesr
 
-    found = audit(file)
+    found = edgesr.inspect(file)
     beside = _manifest_beside(file)
     if show_manifest and beside.manifest is None:
         raise ModelFileError(beside.state)
@@ -63,7 +64,7 @@ class _Beside:
     Attributes:
         manifest: The manifest, if there is a readable one.
         matches: Whether it is the record of this very file.
-        state: The same for people.
+        state: The same as a sentence.
     """
 
     manifest: "Manifest | None"
@@ -90,7 +91,7 @@ def _manifest_beside(file: Path) -> _Beside:
 
 
 def _print_json(found: "Audit", beside: _Beside) -> None:
-    from edgesr.cli import report
+    from edgesr.cli.support import printing as report
 
     record = beside.manifest.model_dump(mode="json") if beside.manifest else None
     manifest = {"state": beside.state, "matches": beside.matches, "content": record}
@@ -99,24 +100,29 @@ def _print_json(found: "Audit", beside: _Beside) -> None:
 
 def _print(found: "Audit", beside: _Beside, *, full: bool) -> None:
     for name, value in _header(found):
-        click.echo(f"{name:<12}{value}")
+        print_line(f"{name:<12}{value}")
     _print_operators(found)
     _print_facts(found)
-    click.echo(f"manifest    {beside.state}")
+    print_line(f"manifest    {beside.state}")
     if full and beside.manifest is not None:
-        click.echo(beside.manifest.to_json().rstrip())
+        for line in beside.manifest.to_json().splitlines():
+            print_line(line)
     _print_verdict(found)
 
 
 def _header(found: "Audit") -> Iterator[tuple[str, str]]:
-    """What a user looks for first."""
+    """The lines at the top: file, tensors, scale, weights, work, memory."""
     yield "file", f"{found.file}  {_size(found.size_bytes)}"
     if found.description:
         yield "description", found.description
     for kind, tensors in (("input", found.inputs), ("output", found.outputs)):
         for tensor in tensors:
             yield kind, f"{tensor.name} {list(tensor.shape)} {tensor.dtype}"
-    if found.scale is not None:
+    stand_in = ""
+    if any(tensor.is_open for tensor in found.inputs):
+        stand_in = " at the stand-in size that the file holds"
+        yield "scale", "not known: the size of the input is open (-1)"
+    elif found.scale is not None:
         yield "scale", f"x{found.scale}"
     else:
         yield "scale", f"not a super-resolution model: {found.not_sr}"
@@ -127,9 +133,9 @@ def _header(found: "Audit") -> Iterator[tuple[str, str]]:
         yield "graphs", f"{found.graphs}; what follows is about the first"
     kinds = ", ".join(f"{name} {_size(size)}" for name, size in found.constant_bytes.items())
     yield "weights", f"{found.parameters:,} parameters; constants: {kinds or 'none'}"
-    yield "work", f"{found.macs / 1e9:.4g} G multiply-accumulates per run"
+    yield "work", f"{found.macs / 1e9:.4g} G multiply-accumulates per run{stand_in}"
     whole, half = found.peak_activation_bytes, found.peak_activation_bytes_fp16
-    yield "memory", f"peak activations {_size(whole)}, {_size(half)} in FP16"
+    yield "memory", f"peak activations {_size(whole)}, {_size(half)} in FP16{stand_in}"
 
 
 def _size(count: int) -> str:
@@ -140,21 +146,16 @@ def _size(count: int) -> str:
 
 def _print_operators(found: "Audit") -> None:
     """One row for each kind of operator, with the shapes that it makes."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from edgesr.cli.support.tables import make_table, print_table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = make_table()
     table.add_column("operator", no_wrap=True)
     table.add_column("count", justify="right")
     table.add_column("output shapes")
     kinds = Counter(operator.name for operator in found.operators)
     for name, count in kinds.most_common():
-        # Text, not str: a name from a file is no markup.
-        table.add_row(Text(name), str(count), Text(_shapes(name, found.operators)))
-    # A pipe has no width: there the rows shall not wrap.
-    Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(table)
+        table.add_row(name, str(count), _shapes(name, found.operators))
+    print_table(table)
 
 
 def _shapes(name: str, operators: "tuple[OperatorFacts, ...]") -> str:
@@ -170,19 +171,19 @@ def _shapes(name: str, operators: "tuple[OperatorFacts, ...]") -> str:
 
 def _print_facts(found: "Audit") -> None:
     """The metadata entries, edgesr's own one field by field."""
-    from converters.manifest import FACTS_ENTRY
+    from edgesr.tflite.facts import FACTS_ENTRY
 
     for name, text in found.metadata.items():
         if name == FACTS_ENTRY and found.facts is not None:
-            click.echo(f"{name}:")
+            print_line(f"{name}:")
             for key, value in found.facts.items():
-                click.echo(f"  {_fact(key):<18}{_fact(value)}")
+                print_line(f"  {_fact(key):<18}{_fact(value)}")
         else:
-            click.echo(f"{name}: {text}")
+            print_line(f"{name}: {text}")
 
 
 def _fact(value: object) -> str:
-    from edgesr.tflite_schema import printable
+    from edgesr.tflite.schema import printable
 
     text = str(value)
     if isinstance(value, dict):
@@ -193,17 +194,19 @@ def _fact(value: object) -> str:
 
 
 def _print_verdict(found: "Audit") -> None:
-    """One line for each kind of operator, each offence, and the verdict last."""
-    click.echo()
+    """One line for each kind of operator, each violation, and the verdict last."""
+    print_line()
     kinds = Counter(operator.name for operator in found.operators)
     refused = Counter({o.operator_index: o.operator for o in found.refused}.values())
     for name, count in kinds.items():
         if refused[name]:
-            click.echo(f"refused  {name}: {refused[name]} of {count}")
+            print_line(f"refused  {name}: {refused[name]} of {count}")
         else:
-            click.echo(f"taken    {name}: all {count}")
-    for offence in found.refused:
-        click.echo(f"refused  {offence}")
-    for offence in found.cautions:
-        click.echo(f"caution  {offence}")
-    click.echo(found.verdict)
+            print_line(f"accepted {name}: all {count}")
+    for violation in found.refused:
+        print_line(f"refused  {violation}")
+    for violation in found.cautions:
+        print_line(f"caution  {violation}")
+    if found.caveat is not None:
+        print_line(f"caution  {found.caveat}")
+    print_line(found.verdict)

@@ -1,19 +1,18 @@
 """`edgesr models`: the networks that can be converted."""
 
-import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgesr.registry import ArchSpec, all_specs
-
 if TYPE_CHECKING:
     from rich.table import Table
 
-_PIPE_WIDTH = 160
+    from edgesr import ModelInfo
+
 _NOTES = """\
-Receptive field: in pixels of the low-resolution picture; "whole" where all enter every pixel.
-Tiles: "exact" where they equal the picture in one piece, else their PSNR to it on Y in dB
+Receptive field: in pixels of the low-resolution image; "whole" where all enter every pixel.
+Tiles: "exact" where they equal the untiled image, else their PSNR to it on Y in dB
 ({tiled}); `edgesr upscale --whole` makes none.
 Set5: mean PSNR on Y in PyTorch.
 `edgesr convert --model NAME` takes a network's first weights here, `--weights published` fetches
@@ -28,26 +27,27 @@ def command(as_json: bool) -> None:
     """List the networks that can be converted.
 
     With each: its scale, its parameters in the plain (folded) form, its receptive field in pixels
-    of the low-resolution picture, and whose weights there are, under which licence and how good.
+    of the low-resolution image, and whose weights there are, under which licence and how good.
     Bundled ones come with edgesr, those of the network's authors are downloaded.
     """
+    import edgesr
+
+    models = edgesr.list_models()
     if as_json:
-        from edgesr.cli import report
+        from edgesr.cli.support import printing as report
 
-        report.as_json({"models": [_as_dict(spec) for spec in all_specs()]})
+        report.as_json({"models": [_as_dict(model) for model in models]})
         return
-    from rich.console import Console
+    from edgesr.cli.support.tables import print_table
 
-    # A pipe has no width: there the rows shall not wrap.
-    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-    console.print(_table(all_specs()))
-    click.echo(_NOTES.format(tiled=_tiles_measured()))
+    print_table(_table(models))
+    click.echo(_NOTES.format(tiled=_tiles_measured(models)))
 
 
-def _table(specs: tuple[ArchSpec, ...]) -> "Table":
-    from rich.table import Table
+def _table(models: "Sequence[ModelInfo]") -> "Table":
+    from edgesr.cli.support.tables import make_table
 
-    table = Table(box=None, pad_edge=False, padding=(0, 1))
+    table = make_table(lines=False)
     table.add_column("model (alias)", no_wrap=True)
     table.add_column("scale")
     table.add_column("params", justify="right")
@@ -56,32 +56,30 @@ def _table(specs: tuple[ArchSpec, ...]) -> "Table":
     table.add_column("weights", overflow="fold", ratio=1)
     table.add_column("licence", overflow="fold", ratio=1)
     table.add_column(f"{_MEASURED_ON}\ndB", justify="right")
-    for spec in specs:
-        aliases = f" ({', '.join(spec.aliases)})" if spec.aliases else ""
+    for model in models:
+        aliases = f" ({', '.join(model.aliases)})" if model.aliases else ""
         facts = (
-            spec.name + aliases,
-            f"x{spec.scale}",
-            f"{spec.parameters:,}",
-            "whole" if spec.whole_picture else f"{_receptive_field(spec)}x{_receptive_field(spec)}",
-            _tiles(spec),
+            model.name + aliases,
+            f"x{model.scale}",
+            f"{model.parameters:,}",
+            "whole" if model.whole_image else f"{model.receptive_field}x{model.receptive_field}",
+            _tiles(model),
         )
-        first, *others = _weights(spec) or [("none", "", "")]
+        first, *others = _weights(model) or [("none", "", "")]
         table.add_row(*facts, *first)
         for row in others:
             table.add_row(*[""] * len(facts), *row)
     return table
 
 
-def _weights(spec: ArchSpec) -> list[tuple[str, str, str]]:
+def _weights(model: "ModelInfo") -> list[tuple[str, str, str]]:
     """Source, licence and quality of the weights that a network can be had with, best first."""
-    from edgesr.bundled import bundled_weights, published_psnr
-
     rows: list[tuple[str, str, str]] = []
-    if bundled := bundled_weights(spec):
-        rows.append(("bundled", bundled.licence, _decibels(bundled.psnr_db)))
-    if published := spec.published:
-        psnr_db = _decibels(published_psnr(published.sha256))
-        rows.append((f"published by {published.project}", published.licence, psnr_db))
+    if model.bundled:
+        rows.append(("bundled", model.bundled.licence, _decibels(model.bundled.psnr_db)))
+    if model.published:
+        first, psnr_db = model.published[0], model.published_psnr_db[0]
+        rows.append((f"published by {first.project}", first.licence, _decibels(psnr_db)))
     return rows
 
 
@@ -89,54 +87,42 @@ def _decibels(psnr_db: dict[str, float]) -> str:
     return f"{psnr_db[_MEASURED_ON]:.2f}" if _MEASURED_ON in psnr_db else "-"
 
 
-def _tiles(spec: ArchSpec) -> str:
-    """How near tiles come to the picture in one piece."""
-    from edgesr.bundled import tiled_quality
-
-    if not spec.whole_picture:
+def _tiles(model: "ModelInfo") -> str:
+    """PSNR of tiles against the untiled image."""
+    if not model.whole_image:
         return "exact"
-    found = tiled_quality(spec.name, spec.scale)
-    return f"{found.psnr_db:.1f}" if found else "-"
+    return f"{model.tiled.psnr_db:.1f}" if model.tiled else "-"
 
 
-def _tiles_measured() -> str:
-    """With which tiles, and on which pictures."""
-    from edgesr.bundled import tiled_quality
-
-    found = next((f for s in all_specs() if (f := tiled_quality(s.name, s.scale))), None)
+def _tiles_measured(models: "Sequence[ModelInfo]") -> str:
+    """The tiles and the images that the PSNR of tiles was measured on."""
+    found = next((model.tiled for model in models if model.tiled), None)
     if found is None:
         return "not measured"
     return f"{found.height}x{found.width}, {found.set_name} at half size"
 
 
-def _receptive_field(spec: ArchSpec) -> int:
-    """Side of the square of LR pixels that an output pixel depends on."""
-    return 2 * spec.receptive_radius + 1
-
-
-def _as_dict(spec: ArchSpec) -> dict[str, Any]:
+def _as_dict(model: "ModelInfo") -> dict[str, Any]:
     import dataclasses
 
-    from edgesr.bundled import bundled_weights, published_psnr, tiled_quality
-
-    bundled, tiled = bundled_weights(spec), tiled_quality(spec.name, spec.scale)
+    bundled = model.bundled
     return {
-        "name": spec.name,
-        "aliases": list(spec.aliases),
-        "description": spec.description,
-        "scale": spec.scale,
-        "parameters": spec.parameters,
-        "receptive_field": _receptive_field(spec),
-        "whole_picture": spec.whole_picture,
-        "size_multiple": spec.size_multiple,
-        "tiled": dataclasses.asdict(tiled) if tiled else None,
-        "value_range": spec.value_range,
-        "has_training_form": spec.has_training_form,
+        "name": model.name,
+        "aliases": list(model.aliases),
+        "description": model.description,
+        "scale": model.scale,
+        "parameters": model.parameters,
+        "receptive_field": model.receptive_field,
+        "whole_image": model.whole_image,
+        "size_multiple": model.size_multiple,
+        "tiled": dataclasses.asdict(model.tiled) if model.tiled else None,
+        "value_range": model.value_range,
+        "has_training_form": model.has_training_form,
         "bundled": None
         if bundled is None
         else {**dataclasses.asdict(bundled), "path": str(bundled.path), "source": bundled.source},
         "published": [
-            {**dataclasses.asdict(weights), "psnr_db": published_psnr(weights.sha256)}
-            for weights in spec.all_published
+            {**dataclasses.asdict(weights), "psnr_db": psnr_db}
+            for weights, psnr_db in zip(model.published, model.published_psnr_db, strict=True)
         ],
     }

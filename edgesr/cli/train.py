@@ -1,4 +1,4 @@
-"""`edgesr train`: pictures become weights."""
+"""`edgesr train`: train a network by a recipe."""
 
 import contextlib
 import dataclasses
@@ -13,9 +13,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgesr.cli.support.lines import print_line
+from edgesr.cli.support.termination import TERMINATED, TerminatedError, no_time_limit
+from edgesr.cli.support.threads import threads_option
+
 if TYPE_CHECKING:
-    from edgesr.train.recipe import Recipe
-    from edgesr.train.run import Outcome, Places
+    from edgesr.training.recipe import Recipe
+    from edgesr.training.run import Outcome, Places
 
 _EXTRA = ("torch", "safetensors", "matplotlib")
 
@@ -24,11 +28,11 @@ _EXTRA = ("torch", "safetensors", "matplotlib")
     "train",
     epilog="""\b
 Examples:
-  edgesr train --recipe smoke --data pictures/ -o first/
-  edgesr train --recipe rtc-2core --data DIV2K/ --val Set5/x2 -o rtc/
-  edgesr train --recipe rtc-2core --data DIV2K/ --val Set5/x2 -o rtc/ --resume
+  edgesr train --recipe smoke --data images/ -o first/
+  edgesr train --recipe rtc --data DIV2K/ --val Set5/x2 -o rtc/
+  edgesr train --recipe rtc --data DIV2K/ --val Set5/x2 -o rtc/ --resume
   edgesr train --recipe longer.toml --init rtc/model-training.safetensors --data DIV2K/ -o rtc2/
-  torchrun --nproc-per-node 2 --no-python edgesr train --recipe rtc-gpu --data DIV2K/ -o rtc/
+  torchrun --nproc-per-node 2 --no-python edgesr train --recipe rtc --data DIV2K/ -o rtc/
 """,
 )
 @click.option(
@@ -36,22 +40,20 @@ Examples:
     "recipe_name",
     required=True,
     metavar="NAME|FILE.toml",
-    help="What to train and how: imdn, fmen, clb (the papers'), rtc-2core, rtc-2core-longer, "
-    "rtc-2core-sharp, rtc-2core-last, rtc-2core-drawn, rtc-gpu, fmen-s-2core, fmen-s-2core-sharp, "
-    "fmen-s-gpu (ours), smoke, or a file of your own.",
+    help="Recipe: imdn, fmen, clb (the papers'), rtc, fmen-s (ours), smoke, or a file of your own.",
 )
 @click.option(
     "--data",
     required=True,
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Folder of training pictures, searched with all below; may be given several times.",
+    help="Folder of training images, searched with all below; may be given several times.",
 )
 @click.option(
     "--val",
     "validation",
     type=click.Path(path_type=Path),
-    help="Folder to measure on: pictures, or HR/ and LR/. Default: a few training pictures that "
+    help="Folder to measure on: images, or HR/ and LR/. Default: a few training images that "
     "are then not trained on.",
 )
 @click.option(
@@ -59,37 +61,35 @@ Examples:
     "--output",
     required=True,
     type=click.Path(path_type=Path),
-    help="Folder for weights, checkpoint, log and curve; made if it is missing.",
+    help="Folder for weights, checkpoint, log and curve; created if it is missing.",
 )
 @click.option(
     "--resume",
     is_flag=True,
-    help="Go on with the training of the same recipe and data that lies in the output folder; "
-    "where there is none, begin one.",
+    help="Continue the training of the same recipe and data in the output folder; without one, "
+    "start it.",
 )
 @click.option(
     "--init",
     "first_weights",
     type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Weights to begin with instead of random ones: the model-training.safetensors of another "
-    "training of the same network.",
+    metavar="FILE|bundled",
+    help="Initial weights instead of random ones: the model-training.safetensors of another "
+    "training of the same network, or its bundled weights.",
 )
-@click.option(
-    "--steps", type=click.IntRange(1), help="The whole recipe in so many steps, in proportion."
-)
-@click.option("--threads", type=click.IntRange(1), help="CPU threads. Default: all.")
+@click.option("--steps", type=click.IntRange(1), help="Scale the whole recipe to this many steps.")
+@threads_option
 @click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda"]),
     default="auto",
     show_default=True,
-    help="What computes.",
+    help="Device that trains.",
 )
 @click.option(
     "--cache",
     type=click.Path(path_type=Path),
-    help="Folder for decoded pictures. Default: the user's cache.",
+    help="Folder for decoded images. Default: the user's cache.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 def command(
@@ -110,26 +110,29 @@ def command(
 
     The output folder receives `model.safetensors` (averaged weights, folded), `best.safetensors`
     (the same where they measured best), `model-training.safetensors` (unfolded), `log.csv`,
-    `curve.png`, `recipe.toml` and `run.json`. A training that is stopped by Ctrl-C, or killed, goes
-    on with --resume and ends with the same weights.
+    `curve.png`, `recipe.toml` and `run.json`. A training stopped by Ctrl-C, or killed, continues
+    with --resume and ends with the same weights.
     """
-    from edgesr.cli.needs import require
-    from edgesr.train.recipe import load_recipe
+    from edgesr.common.requirements import require
+    from edgesr.training.recipe import load_recipe
 
     recipe = load_recipe(recipe_name)
     if steps is not None:
         recipe = recipe.in_steps(steps)
     require("training", _EXTRA, "train")
-    from edgesr.train.run import Places
+    from edgesr.training.run import Places
+    from edgesr.weights.bundled import bundled_checkpoint
 
+    if first_weights == Path("bundled"):
+        first_weights = bundled_checkpoint(recipe.spec)
     places = Places(data, output, validation, cache, device, threads, first_weights)
     return _run(recipe, places, resume=resume, as_json=as_json)
 
 
 def _run(recipe: "Recipe", places: "Places", *, resume: bool, as_json: bool) -> int:
-    """Train with a progress bar, and say what came out; the exit status."""
-    from edgesr.cli.train_progress import training_progress
-    from edgesr.train.run import train
+    """Train with a progress bar, print the result, and return the exit status."""
+    from edgesr.cli.support.train_progress import training_progress
+    from edgesr.training.run import train
 
     with _stop_signals() as stop, training_progress() as (progress, report):
         outcome = train(
@@ -138,15 +141,15 @@ def _run(recipe: "Recipe", places: "Places", *, resume: bool, as_json: bool) -> 
             resume=resume,
             progress=progress,
             report=report,
-            should_stop=lambda: stop.signal is not None,
+            should_stop=stop.is_requested,
         )
     if stop.signal is None or outcome.finished:
         _show(outcome, as_json=as_json)
         return 0
     # As the shell counts: 130 after Ctrl-C, 143 after SIGTERM.
     if _first_process():
-        click.echo(
-            f"edgesr: stopped after step {outcome.step} of {outcome.steps}; go on with: "
+        print_line(
+            f"edgesr: stopped after step {outcome.step} of {outcome.steps}; continue with: "
             f"{_resume_command()}",
             err=True,
         )
@@ -154,17 +157,39 @@ def _run(recipe: "Recipe", places: "Places", *, resume: bool, as_json: bool) -> 
 
 
 class _Stop:
-    """Which signal has asked the training to stop."""
+    """Signal that requested the training to stop.
+
+    Attributes:
+        signal: Its number.
+        can_wait: Whether the training has begun, and so ends by itself soon, its state written.
+    """
 
     signal: int | None = None
+    can_wait = False
+
+    def __init__(self, stack: contextlib.ExitStack) -> None:
+        self._stack = stack
+
+    def is_requested(self) -> bool:
+        """Whether to stop; called between steps."""
+        if not self.can_wait:
+            self.can_wait = True
+            self._stack.enter_context(no_time_limit())
+        return self.signal is not None
 
 
 @contextlib.contextmanager
 def _stop_signals() -> Generator[_Stop]:
-    """Turn the first SIGINT or SIGTERM into a wish to stop; a second one ends the process."""
-    stop = _Stop()
+    """Turn the first SIGINT or SIGTERM into a request to stop; a second one ends the process.
+
+    Before the first step there is nothing to be written, and either ends the process at once.
+    """
+    stack = contextlib.ExitStack()
+    stop = _Stop(stack)
 
     def note(number: int, frame: FrameType | None) -> None:
+        if not stop.can_wait:
+            raise KeyboardInterrupt if number == signal.SIGINT else TerminatedError(TERMINATED)
         if stop.signal is not None:
             # As if killed: the checkpoint before is whole, and the training goes on from that.
             signal.signal(number, signal.SIG_DFL)
@@ -173,7 +198,8 @@ def _stop_signals() -> Generator[_Stop]:
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield stop
+        with stack:
+            yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -192,7 +218,7 @@ def _show(outcome: "Outcome", *, as_json: bool) -> None:
     if not _first_process():
         return
     if as_json:
-        from edgesr.cli import report
+        from edgesr.cli.support import printing as report
 
         values = dataclasses.asdict(outcome)
         report.as_json(values | {"folder": str(outcome.folder)})
@@ -200,5 +226,5 @@ def _show(outcome: "Outcome", *, as_json: bool) -> None:
     psnr = (
         "" if outcome.psnr_db is None else f"{outcome.psnr_db:.2f} dB at step {outcome.best_step}"
     )
-    click.echo(f"best PSNR on Y: {psnr} (bicubic {outcome.bicubic_db:.2f} dB)")
-    click.echo(f"{outcome.folder}  {outcome.steps} steps in {outcome.seconds:.0f} s")
+    print_line(f"best PSNR on Y: {psnr} (bicubic {outcome.bicubic_db:.2f} dB)")
+    print_line(f"{outcome.folder}  {outcome.steps} steps in {outcome.seconds:.0f} s")

@@ -1,21 +1,24 @@
-"""`edgesr upscale`: pictures of any size through a `.tflite` of one fixed size."""
+"""`edgesr upscale`: images of any size through a `.tflite`."""
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from edgesr.errors import PictureError, SizeError
+from edgesr.cli.support.lines import print_line
+from edgesr.cli.support.termination import TERMINATED, TerminatedError, report_stopped
+from edgesr.cli.support.threads import threads_option
+from edgesr.errors import ImageError
 
 if TYPE_CHECKING:
-    from edgesr.batch import Done, Failed, Settings
-    from edgesr.overlap import StatedFacts
-    from edgesr.runtime import Backend
-    from edgesr.upscale import Upscaler
-    from edgesr.whole import WholeUpscaler
+    from edgesr import Model, UpscaledFile
+    from edgesr._api.model import Tile
+    from edgesr.cli.support.streams import Streams
+    from edgesr.upscaling.files import FailedFile, SkippedFile
+
+    Result = UpscaledFile | SkippedFile | FailedFile
 
 _SHOWN_NAMES = 10
 
@@ -27,278 +30,354 @@ Examples:
   edgesr upscale photo.jpg -m rtc -o large.png
   edgesr upscale holiday/ scans/ -m mine_x2_720x480_fp16.tflite -o large/ --json
   edgesr upscale photo.jpg -m imdn_x4_720x480_fp16.tflite --whole
-  edgesr upscale photo.jpg -m imdn-as_x1_720x480_fp16.tflite --factor 2.5
+  edgesr upscale photo.jpg --factor 3
+  edgesr upscale photos/ -r -o photos_x2/
+  cat photo.jpg | edgesr upscale - -o - > large.jpg
+  edgesr upscale holiday/ --to 1080x1920 --crop -o wallpapers/
 """
 )
-@click.argument(
-    "pictures", nargs=-1, required=True, metavar="PICTURES...", type=click.Path(path_type=Path)
-)
+@click.argument("images", nargs=-1, required=True, metavar="IMAGES...", type=click.Path())
 @click.option(
     "-m",
     "--model-file",
     "model",
     metavar="FILE.tflite|NAME",
     help="Super-resolution model: a file (see `edgesr convert`), or the name or alias of a network "
-    "whose FP16 file comes with edgesr; where a file is called like a network, the file is meant. "
+    "whose FP16 file comes with edgesr; a file of a network's name takes precedence. "
     "Default: rtc.",
 )
 @click.option(
     "-o",
     "--output",
     metavar="OUT",
-    type=click.Path(path_type=Path),
-    help="File (.png, .jpg, .jpeg or .webp) for one picture, else a folder, made if need be. "
-    "Default: beside each picture, as NAME_x<scale>.",
+    type=click.Path(),  # a path would lose the slash at its end
+    help="File (.png, .jpg, .webp, .avif or .tiff) for one image, else a folder, made if need be; "
+    "OUT/ is always a folder. "
+    "Default: beside each image, as NAME_x<scale>.",
+)
+@click.option(
+    "-r", "--recursive", is_flag=True, help="Search folders below folders; OUT gets the same ones."
+)
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(["png", "jpeg", "webp", "avif", "tiff"]),
+    help="Format of results. Default: that of OUT's suffix, else each image's own.",
 )
 @click.option("--force", is_flag=True, help="Replace files that exist.")
-@click.option("--threads", type=click.IntRange(1), help="CPU threads. Default: all.")
+@click.option(
+    "--skip-existing",
+    is_flag=True,
+    help="Leave out images whose result exists; without --force always for those in folders.",
+)
+@threads_option
 @click.option(
     "--backend",
     type=click.Choice(["cpu", "cpu-fp16"]),
     default="cpu",
     show_default=True,
-    help="cpu-fp16 computes in FP16 as phones' GPUs do.",
+    help="cpu-fp16 computes in FP16 as mobile GPUs do.",
 )
 @click.option(
     "--overlap",
     type=click.IntRange(0),
     metavar="PIXELS",
-    help="Overlap of tiles on each side. Default: the network's reach, which edgesr's own files "
-    "state; 48 for others, or a quarter of the input's shorter side if that is less.",
+    help="Overlap of tiles on each side. Default: the network's receptive radius, which "
+    "edgesr's files state; 48 for others, or a quarter of the input's shorter side if less.",
 )
 @click.option(
     "--whole",
     is_flag=True,
-    help="Run each picture in one piece, whatever the file's own size: no tiles, and more memory. "
-    "For networks that look at the whole picture (`edgesr models`), whose tiles are not exact.",
+    help="Run each image untiled, whatever the file's own size: exact, and more memory. "
+    "For networks with a global receptive field (`edgesr models`), whose tiles are not exact.",
+)
+@click.option(
+    "--tile",
+    metavar="HxW|file",
+    help="Size of tiles; file for the file's own. Default: what takes the least time for each "
+    "image, where the file states how far its network sees; else the file's own.",
+)
+@click.option(
+    "--memory",
+    "memory_mib",
+    type=click.IntRange(1),
+    metavar="MIB",
+    help="What tiles may take in MiB, beside the images. Default: 320.",
 )
 @click.option(
     "--factor",
     type=click.FloatRange(1, 64),
     metavar="N",
-    help="For networks of scale 1, as imdn-as: resize by this factor before, e.g. 2.5.",
+    help="Upscale by this factor, e.g. 3 or 2.5: the network runs as often as needed, then bicubic "
+    "reduces. Images for networks of scale 1, as imdn-as, are resized before.",
 )
 @click.option(
     "--to",
     "size",
     metavar="HxW",
-    help="For networks of scale 1: resize to this height and width before.",
+    help="Fit the result into this height and width; with --crop it fills them.",
+)
+@click.option("--crop", is_flag=True, help="Fill --to, and cut off what juts out on both sides.")
+@click.option(
+    "--max-side",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Reduce results of a longer side to N pixels.",
 )
 @click.option(
     "--quality",
     type=click.IntRange(1, 100),
     default=95,
     show_default=True,
-    help="Of JPEG (whose colours are never subsampled) and WebP.",
+    help="Of JPEG (whose colours are never subsampled), WebP and AVIF.",
 )
 @click.option(
     "--max-pixels",
     type=click.IntRange(1),
     default=89_478_485,
     show_default=True,
-    help="Refuse larger pictures, as decompression bombs, and larger results of --factor and --to.",
+    help="Refuse larger images, as decompression bombs, and larger results of --factor, --to.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON on stdout.")
 def command(
     *,
-    pictures: tuple[Path, ...],
+    images: tuple[str, ...],
     model: str | None,
-    output: Path | None,
+    output: str | None,
+    recursive: bool,
+    file_format: str | None,
     force: bool,
+    skip_existing: bool,
     threads: int | None,
     backend: str,
     overlap: int | None,
     whole: bool,
+    tile: str | None,
+    memory_mib: int | None,
     factor: float | None,
     size: str | None,
+    crop: bool,
+    max_side: int | None,
     quality: int,
     max_pixels: int,
     as_json: bool,
 ) -> None:
-    """Upscale PNG, JPEG and WebP pictures (files, or folders of them).
+    """Upscale images: files, folders of them, or - for stdin and stdout.
 
-    The picture is cut into tiles of the model's size that overlap far enough for no seam to exist.
+    PNG, JPEG, WebP, AVIF, TIFF; BMP, GIF and HEIC (with edgesr[heif]) become PNG.
+
+    The image is cut into tiles that overlap far enough for no seam to exist.
     8 or 16 bits, grey, colour and transparency, ICC profile and EXIF stay; EXIF's orientation is
-    applied. One picture that fails does not stop the others; the status is then 1.
+    applied. One image that fails does not stop the others; the status is then 1. The same command
+    again goes on where a folder's first run stopped.
     """
-    from edgesr.batch import Failed, Settings
-    from edgesr.bundled import model_file
-    from edgesr.enlarge import read_final_size
-    from edgesr.runtime import Backend, available_threads
+    import edgesr
+    from edgesr._api.model import DEFAULT_MEMORY_MIB
+    from edgesr.cli.support.progress_bar import progress_bar
+    from edgesr.cli.support.streams import Streams
+    from edgesr.tflite.sizes import read_size
+    from edgesr.upscaling.files import FailedFile, UpscaledFile
+    from edgesr.upscaling.jobs import as_paths, find_sources
+    from edgesr.weights.bundled import model_file
 
-    if whole and overlap is not None:
-        raise click.UsageError("--whole makes no tiles: leave out --overlap")
+    if whole and (overlap is not None or tile is not None or memory_mib is not None):
+        raise click.UsageError("--whole makes no tiles: leave out --overlap, --tile and --memory")
+    if tile is not None and memory_mib is not None:
+        raise click.UsageError("--memory is for tiles of the size that fits: leave out --tile")
+    if as_json and (output == "-" or ("-" in images and output is None)):
+        raise click.UsageError("--json and the image both go to stdout: leave one out, or name -o")
+    if crop and size is None:
+        raise click.UsageError("--crop is for a result that fills --to HxW: name one")
     model_path = model_file(model)
-    final_size = read_final_size(factor, size)
-    settings = Settings(quality, max_pixels, force, threads or available_threads(), final_size)
-    network = _Network(model_path, Backend(backend), overlap, whole)
-    results: list[Done | Failed] = []
+    final_size = read_size(size, "1080x1920") if size else None
+    results: list[Result] = []
+    streams = Streams(images, output)
     try:
-        with warnings.catch_warnings():
+        with streams, warnings.catch_warnings(), progress_bar() as progress:
             warnings.simplefilter("ignore")  # Pillow warns of what is an error or a note here
-            _run(pictures, network, output, settings, results)
-    except KeyboardInterrupt:
-        written = sum(not isinstance(result, Failed) for result in results)
-        click.echo(f"edgesr: interrupted; whole files written: {written}, others: none", err=True)
-        raise click.exceptions.Exit(130) from None
+            paths = as_paths(streams.inputs)
+            where = Path(streams.output) if streams.output else None
+            sources = find_sources(paths, recursive=recursive, output=where)
+            _show_skipped(sources.skipped)
+            with edgesr.load_model(
+                model_path,
+                backend=backend,
+                threads=threads,
+                overlap=overlap,
+                whole=whole,
+                tile=_read_tile(tile),
+                memory_mib=memory_mib or DEFAULT_MEMORY_MIB,
+            ) as loaded:
+                _show_notes(loaded, resized=factor is not None or final_size is not None)
+                upscaled = loaded.upscale_files(
+                    paths,
+                    streams.output,
+                    factor=factor,
+                    size=final_size,
+                    crop=crop,
+                    max_side=max_side,
+                    quality=quality,
+                    max_pixels=max_pixels,
+                    overwrite=force,
+                    skip_existing=skip_existing or None,
+                    recursive=recursive,
+                    file_format=file_format,
+                    progress=progress,
+                )
+                _collect(upscaled, results, loaded, alone=len(sources.images) == 1)
+    except (KeyboardInterrupt, TerminatedError) as stopped:
+        written = sum(isinstance(result, UpscaledFile) for result in results)
+        terminated = isinstance(stopped, TerminatedError)
+        report_stopped(terminated=terminated, what=f"whole files written: {written}, others: none")
+        raise click.exceptions.Exit(TERMINATED if terminated else 130) from None
     finally:
-        _print_json(results, model_path, backend) if as_json else _print_lines(results)
-    failed = [result for result in results if isinstance(result, Failed)]
+        if as_json:
+            _print_json(results, model_path, backend, streams)
+        elif not streams.to_stdout:
+            _print_lines(results, streams)
+    failed = [result for result in results if isinstance(result, FailedFile)]
     if len(results) == 1 and failed:
-        raise PictureError(failed[0].message) from failed[0].error
+        raise ImageError(streams.named(failed[0].message)) from failed[0].error
+    done = sum(isinstance(result, UpscaledFile) for result in results)
+    skipped = len(results) - len(failed) - done
+    there = f", {skipped} skipped: their results exist (--force replaces them)" if skipped else ""
     if failed:
-        done = len(results) - len(failed)
-        raise PictureError(f"{len(failed)} of {len(results)} pictures failed, {done} upscaled")
+        raise ImageError(f"{len(failed)} of {len(results)} images failed, {done} upscaled{there}")
+    if not as_json and (len(results) > 1 or skipped):
+        print_line(f"edgesr: {_count(done, 'image')} upscaled{there}", err=True)
 
 
-@dataclass(frozen=True)
-class _Network:
-    """Which file computes, and how."""
-
-    path: Path
-    backend: "Backend"
-    overlap: int | None
-    whole: bool
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def _run(
-    inputs: "Sequence[Path]",
-    network: _Network,
-    output: Path | None,
-    settings: "Settings",
-    results: "list[Done | Failed]",
-) -> None:
-    """Upscale all pictures; fill `results` one by one, so that an interruption loses none."""
-    from edgesr.batch import ReadAhead, find_pictures, output_folder, plan, upscale_files
-    from edgesr.cli.progress_bar import progress_bar
-    from edgesr.overlap import stated_facts
+def _read_tile(text: str | None) -> "Tile":
+    from edgesr.tflite.sizes import read_size
 
-    sources = find_pictures(inputs)
-    _show_skipped(sources.skipped)
-    with progress_bar() as progress, ReadAhead(sources.pictures, settings.max_pixels) as ahead:
-        facts = stated_facts(network.path)
-        upscaler = _upscaler(network, facts, settings.threads)
-        _check_final_size(network, upscaler.scale, settings)
-        label = settings.final_size.label if settings.final_size else f"x{upscaler.scale}"
-        jobs, folder = plan(sources, output, label)
-        warned = False
-        with output_folder(folder):
-            for result in upscale_files(jobs, ahead, upscaler, settings, progress):
-                results.append(result)
-                _show_trouble(result, alone=len(jobs) == 1)
-                warned = warned or _show_inexact(result, facts)
+    if text is None:
+        return None
+    return "file" if text == "file" else read_size(text, "256x256")
 
 
-def _upscaler(
-    network: _Network, facts: "StatedFacts | None", threads: int
-) -> "Upscaler | WholeUpscaler":
-    """The network, loaded; with --whole it is loaded for each picture's size."""
-    from edgesr.cli.progress_bar import say
-    from edgesr.overlap import choose_overlap
-    from edgesr.runtime import open_model
-    from edgesr.upscale import Upscaler
-    from edgesr.whole import whole_upscaler
+def _show_notes(model: "Model", *, resized: bool) -> None:
+    """Print on stderr what to expect of a file's results."""
+    from edgesr.cli.support.progress_bar import log_line
 
-    if network.whole:
-        return whole_upscaler(network.path, network.backend, threads)
-    runner = open_model(network.path, network.backend, threads=threads)
-    overlap, warning = choose_overlap(facts, network.overlap, runner.shape)
-    if warning:
-        say(f"edgesr: note: {warning}")
-    return Upscaler(runner, overlap)
-
-
-def _check_final_size(network: _Network, scale: int, settings: "Settings") -> None:
-    """Resizing before is for networks that do not enlarge, and these do little without it.
-
-    Raises:
-        SizeError: A picture is to be resized for a network that enlarges it.
-    """
-    from edgesr.cli.progress_bar import say
-
-    if scale > 1 and settings.final_size is not None:
-        raise SizeError(
-            f"{network.path} enlarges x{scale} by itself, allowed with --factor and --to are "
-            "networks of scale 1, as imdn-as; leave the option out"
-        )
-    if scale == 1 and settings.final_size is None:
-        say(
-            f"edgesr: note: {network.path} does not enlarge: pictures keep their size; resize them "
+    for note in model.notes:
+        log_line(f"edgesr: note: {note}")
+    if model.scale == 1 and not resized:
+        log_line(
+            f"edgesr: note: {model.path} does not upscale: images keep their size; resize them "
             "before with --factor N or --to HxW"
         )
 
 
-def _show_inexact(result: "Done | Failed", facts: "StatedFacts | None") -> bool:
-    """Say on stderr that tiles of this network are not exact, and what was measured of it."""
-    from edgesr.batch import Failed
-    from edgesr.bundled import tiled_quality
-    from edgesr.cli.progress_bar import say
+def _collect(
+    upscaled: "Iterable[Result]",
+    results: "list[Result]",
+    model: "Model",
+    *,
+    alone: bool,
+) -> None:
+    """Fill `results` one by one, so that an interruption loses none, and print their notes."""
+    warned = False
+    for result in upscaled:
+        results.append(result)
+        _show_trouble(result, alone=alone)
+        warned = warned or _show_inexact(result, model)
 
-    if facts is None or not facts.whole_picture or isinstance(result, Failed) or result.one_tile:
+
+def _show_inexact(result: "Result", model: "Model") -> bool:
+    """Report on stderr that tiles of this network are not exact, and their quality."""
+    from edgesr.cli.support.progress_bar import log_line
+    from edgesr.tflite.resize import fits_any_size
+    from edgesr.tflite.schema import read_model_bytes
+    from edgesr.upscaling.files import UpscaledFile
+    from edgesr.weights.bundled import tiled_quality
+
+    facts = model.facts
+    if (
+        facts is None
+        or not facts.whole_image
+        or not isinstance(result, UpscaledFile)
+        or result.one_tile
+    ):
         return False
     found = tiled_quality(facts.model, facts.scale)
-    by_how_much = "how near they come was not measured for this network"
+    by_how_much = "their quality was not measured for this network"
     if found is not None:
         by_how_much = (
-            f"with tiles of {found.height}x{found.width}, PSNR to the picture in one piece is "
+            f"with tiles of {found.height}x{found.width}, PSNR to the untiled image is "
             f"{found.psnr_db:.1f} dB (on Y; {found.set_name} at half size)"
         )
-    say(
-        f"edgesr: note: {facts.model} looks at the whole picture, and its tiles are not exact: "
-        f"{by_how_much}; --whole runs a picture in one piece"
+    untiled = "; --whole runs images untiled"
+    if not fits_any_size(read_model_bytes(model.path)):
+        untiled = ", and its file fits one size only"
+    log_line(
+        f"edgesr: note: {facts.model} has a global receptive field, and its tiles are not exact: "
+        f"{by_how_much}{untiled}"
     )
     return True
 
 
 def _show_skipped(skipped: "Sequence[Path]") -> None:
-    """Say on stderr what of the folders is not taken for a picture."""
+    """List on stderr the files in folders that are no images by name."""
     if skipped:
         names = ", ".join(str(path) for path in skipped[:_SHOWN_NAMES])
         more = f" and {len(skipped) - _SHOWN_NAMES} more" if len(skipped) > _SHOWN_NAMES else ""
-        click.echo(f"edgesr: skipped, no picture by name: {names}{more}", err=True)
+        print_line(f"edgesr: skipped, no image by name: {names}{more}", err=True)
 
 
-def _show_trouble(result: "Done | Failed", *, alone: bool) -> None:
-    """Say on stderr what failed (unless that ends the command anyway) or could not be kept."""
-    from edgesr.batch import Failed
-    from edgesr.cli.progress_bar import say
+def _show_trouble(result: "Result", *, alone: bool) -> None:
+    """Report on stderr what failed (unless that ends the command) or was not kept."""
+    from edgesr.cli.support.progress_bar import log_line
+    from edgesr.upscaling.files import FailedFile, SkippedFile
 
-    if isinstance(result, Failed):
+    if isinstance(result, SkippedFile):
+        return
+    if isinstance(result, FailedFile):
         if not alone:
-            say(f"edgesr: failed: {result.message}")
+            log_line(f"edgesr: failed: {result.message}")
         return
     for note in result.notes:
-        say(f"edgesr: note: {result.job.source}: {note}")
+        log_line(f"edgesr: note: {result.job.source}: {note}")
 
 
-def _print_lines(results: "Sequence[Done | Failed]") -> None:
-    """One line for each picture that was upscaled."""
-    from edgesr.batch import Failed
+def _print_lines(results: "Sequence[Result]", streams: "Streams") -> None:
+    """One line for each image that was upscaled."""
+    from edgesr.upscaling.files import UpscaledFile
 
     for result in results:
-        if not isinstance(result, Failed):
+        if isinstance(result, UpscaledFile):
             before, after = ("x".join(map(str, s)) for s in (result.input_size, result.output_size))
             tiles = "1 tile" if result.tiles == 1 else f"{result.tiles} tiles"
-            click.echo(
-                f"{result.job.source} {before} -> {result.job.target} {after} "
+            print_line(
+                f"{streams.named(result.job.source)} {before} -> {result.job.target} {after} "
                 f"({tiles}, {result.seconds:.2f} s)"
             )
 
 
-def _print_json(results: "Sequence[Done | Failed]", model_path: Path, backend: str) -> None:
+def _print_json(
+    results: "Sequence[Result]", model_path: Path, backend: str, streams: "Streams"
+) -> None:
     """All results as one JSON document on stdout."""
-    from edgesr.batch import Failed
-    from edgesr.cli.report import as_json
+    from edgesr.cli.support.printing import as_json
+    from edgesr.upscaling.files import FailedFile, SkippedFile
 
-    pictures: list[dict[str, object]] = []
+    images: list[dict[str, object]] = []
     failures: list[dict[str, object]] = []
+    skipped: list[dict[str, object]] = []
     for result in results:
-        if isinstance(result, Failed):
-            failures.append({"input": str(result.job.source), "error": result.message})
+        if isinstance(result, FailedFile):
+            named, message = streams.named(result.job.source), streams.named(result.message)
+            failures.append({"input": named, "error": message})
             continue
-        pictures.append(
+        if isinstance(result, SkippedFile):
+            skipped.append({"input": str(result.job.source), "output": str(result.job.target)})
+            continue
+        images.append(
             {
-                "input": str(result.job.source),
+                "input": streams.named(result.job.source),
                 "output": str(result.job.target),
                 "input_size": _size(result.input_size),
                 "output_size": _size(result.output_size),
@@ -310,7 +389,7 @@ def _print_json(results: "Sequence[Done | Failed]", model_path: Path, backend: s
                 "notes": list(result.notes),
             }
         )
-    as_json({"pictures": pictures, "failed": failures})
+    as_json({"images": images, "skipped": skipped, "failed": failures})
 
 
 def _size(height_width: tuple[int, int]) -> dict[str, int]:

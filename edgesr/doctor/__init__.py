@@ -1,4 +1,4 @@
-"""What this machine has for edgesr, what it lacks, and which of edgesr's jobs can run on it.
+"""Examination of this machine: what edgesr needs, and what is missing.
 
 Everything is tried for real where that has no side effect; what crashes or hangs does so in a child
 process with a time limit.
@@ -7,10 +7,10 @@ process with a time limit.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from edgesr.common.progress import ProgressCallback, silent
 from edgesr.doctor import adb, gpu, machine, packages, runtime, weights
 from edgesr.doctor.check import Area, Check, Job, State
 from edgesr.doctor.packages import Package
-from edgesr.progress import ProgressCallback, silent
 
 __all__ = ["Area", "Check", "Diagnosis", "Job", "Package", "State", "examine"]
 
@@ -22,7 +22,7 @@ class Diagnosis:
     Attributes:
         checks: In the order in which they are best read.
         packages: The Python packages that edgesr asks for, one by one.
-        jobs: The main job (`edgesr convert` and running its file), the GPU gate, phones.
+        jobs: The main job (`edgesr convert` and running its file), the GPU gate, devices.
     """
 
     checks: tuple[Check, ...]
@@ -42,7 +42,7 @@ def examine(
 
     Args:
         quick: Whether to believe what packages say of themselves instead of importing them.
-        ask_devices: Whether to start an adb server to ask for phones; one that runs is asked
+        ask_devices: Whether to start an adb server to ask for devices; one that runs is asked
             anyway.
         progress: Told of what is being tried.
     """
@@ -54,16 +54,16 @@ def examine(
     checks += machine.folder_checks(checks)
     progress("trying the GPU", 0, 0)
     checks += _guarded(Area.GPU, "GPU accelerator", gpu.gpu_checks)
-    progress("looking for phones", 0, 0)
+    progress("looking for devices", 0, 0)
     checks += adb.adb_checks(ask_devices=ask_devices)
-    jobs = (_main_job(checks, quick=quick), gpu.gpu_job(checks), adb.phone_job(checks))
+    jobs = (_main_job(checks, quick=quick), gpu.gpu_job(checks), adb.device_job(checks))
     return Diagnosis(tuple(checks), tuple(found), jobs)
 
 
 def _guarded(
     area: Area, name: str, look: Callable[[], list[Check]], *, needed: bool = False
 ) -> list[Check]:
-    """The checks of an area; a package that they themselves need may be what is missing."""
+    """Run the checks of an area; a missing package becomes a check."""
     try:
         return look()
     except ImportError as error:

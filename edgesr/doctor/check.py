@@ -2,12 +2,11 @@
 
 import enum
 import os
-import shutil
 from dataclasses import dataclass
 
 
 class State(enum.StrEnum):
-    """How something was found."""
+    """State of a part of the machine."""
 
     OK = "ok"
     MISSING = "missing"
@@ -17,7 +16,7 @@ class State(enum.StrEnum):
 
 
 class Area(enum.StrEnum):
-    """What a check is about."""
+    """Area of a check."""
 
     MACHINE = "machine"
     PACKAGES = "packages"
@@ -25,7 +24,7 @@ class Area(enum.StrEnum):
     WEIGHTS = "weights"
     FOLDERS = "folders"
     GPU = "GPU"
-    PHONE = "phone"
+    DEVICE = "device"
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Job:
-    """What a user wants of edgesr.
+    """A use of edgesr, and whether this machine supports it.
 
     Attributes:
         name: The job.
@@ -70,15 +69,8 @@ class Job:
     text: str
 
 
-def system_package(package: str, what: str) -> str:
-    """The command that installs a Debian package, or what to install where there is no apt."""
-    if shutil.which("apt-get"):
-        return f"apt-get install {package}"
-    return f"install {what} (Debian's package {package}) with your system's package manager"
-
-
 def usable_cpus() -> int:
-    """The number of CPUs that this process may use, told without numpy, which may be missing."""
+    """Count the CPUs that this process may use, without importing numpy."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -1,12 +1,13 @@
-"""The Vulkan loader, its drivers, and the GPU as LiteRT's accelerator finds it."""
+"""Checks of the Vulkan loader, its drivers, and LiteRT's GPU accelerator."""
 
 import ctypes
 import re
 from collections.abc import Sequence
 
-from edgesr.doctor.check import Area, Check, Job, State, system_package
+from edgesr.common.machine import system_package
+from edgesr.doctor.check import Area, Check, Job, State
 from edgesr.errors import EdgeSRError, NoGpuError, NoHalfPrecisionError
-from edgesr.vulkan import DRIVER_VARIABLES, find_drivers
+from edgesr.runtime.vulkan import DRIVER_VARIABLES, find_drivers
 
 _LOADER = "libvulkan.so.1"
 _LIMIT_S = 60.0
@@ -15,7 +16,7 @@ _FP32_NAME, _FP16_NAME = "GPU accelerator", "FP16 on the GPU"
 
 
 def gpu_checks() -> list[Check]:
-    """Loader, drivers, and a tiny model compiled on the accelerator in either precision."""
+    """Check loader, drivers, and a tiny model on the accelerator."""
     before = [_loader(), *_drivers()]
     if any(check.is_bad for check in before):
         why = f"needs the {next(c.name for c in before if c.is_bad)}"
@@ -69,7 +70,7 @@ def _drivers() -> list[Check]:
 
 def _accelerator(*, half: bool) -> Check:
     """A tiny model on the accelerator."""
-    from edgesr.gpu import describe_device, probe_device
+    from edgesr.runtime.gpu import describe_device, probe_device
 
     name = _FP16_NAME if half else _FP32_NAME
     try:
@@ -83,6 +84,6 @@ def _accelerator(*, half: bool) -> Check:
 
 
 def _remedy(message: str) -> str:
-    """The command that an error names, in backticks as all of ours do."""
+    """Command that an error names in backticks."""
     commands = re.findall(r"`([^`]+)`", message)
     return commands[-1] if commands else ""

@@ -8,8 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from edgesr.doctor.check import Area, Check, State, size_text, system_package, usable_cpus
-from edgesr.machine import free_bytes
+from edgesr.common.machine import free_bytes, system_package
+from edgesr.doctor.check import Area, Check, State, size_text, usable_cpus
 
 _CONVERT_PYTHON = (3, 11)
 # What a conversion of RTC at 720x480 took (benchmarks/convert_cost.py).
@@ -87,7 +87,7 @@ def _memory() -> Check:
 
 
 def _temporary() -> Check:
-    """The folder that Python takes: where TMPDIR cannot be used it takes another one, silently."""
+    """Folder for temporary files; Python silently chooses another where TMPDIR fails."""
     wanted = next((os.environ[v] for v in ("TMPDIR", "TEMP", "TMP") if os.environ.get(v)), None)
     try:
         folder = tempfile.gettempdir()
@@ -113,8 +113,8 @@ def _temporary() -> Check:
 
 
 def _cache(*, needed: bool) -> Check:
-    """The cache, or the folder in which it would be made: looking makes nothing."""
-    from edgesr.download import cache_folder
+    """The cache folder, or the folder in which it would be made."""
+    from edgesr.weights.download import cache_folder
 
     name = "cache of downloads"
     try:

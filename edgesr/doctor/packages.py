@@ -1,4 +1,4 @@
-"""The Python packages that edgesr asks for: installed, of an allowed version, importable."""
+"""Checks of the required Python packages: installed, right version, importable."""
 
 import asyncio
 import importlib.metadata
@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from edgesr.doctor import child
+from edgesr.common import subprocesses
+from edgesr.common.progress import ProgressCallback, silent
 from edgesr.doctor.check import Area, Check, State, usable_cpus
-from edgesr.progress import ProgressCallback, silent
 
 _IMPORT_LIMIT_S = 120.0
 #: The extras that users install; the base is "".
@@ -53,7 +53,7 @@ class Package:
 
     @property
     def module(self) -> str:
-        """What to import."""
+        """Name of the module to import."""
         return _MODULES.get(self.name, self.name.replace("-", "_"))
 
     def __str__(self) -> str:
@@ -61,7 +61,9 @@ class Package:
 
 
 def look_at_packages(*, quick: bool, progress: ProgressCallback = silent) -> list[Package]:
-    """Every package of the base and of the extras for users; none if edgesr is not installed.
+    """Examine every package of the base and the extras for users.
+
+    None if edgesr is not installed.
 
     Args:
         quick: Whether to leave out importing them, which takes seconds.
@@ -81,7 +83,7 @@ def look_at_packages(*, quick: bool, progress: ProgressCallback = silent) -> lis
 
 
 def summary(packages: Sequence[Package], *, quick: bool) -> list[Check]:
-    """One check for the good packages of each extra, and one for the others of each kind.
+    """Summarise the packages of each extra by state.
 
     Args:
         packages: As `look_at_packages` gives them.
@@ -102,7 +104,7 @@ def summary(packages: Sequence[Package], *, quick: bool) -> list[Check]:
 
 
 def _group(extra: str, packages: Sequence[Package], *, quick: bool) -> list[Check]:
-    """One check for packages of one extra and one state; nothing for none."""
+    """One check for packages of one extra and one state."""
     if not packages:
         return []
     state = packages[0].state
@@ -120,7 +122,7 @@ def _group(extra: str, packages: Sequence[Package], *, quick: bool) -> list[Chec
 
 
 def _asked() -> list[tuple[str, str, str]]:
-    """Name, extra and allowed versions of everything that the installed edgesr asks for."""
+    """List name, extra and allowed versions of all requirements of edgesr."""
     try:
         lines = importlib.metadata.requires("edgesr") or []
     except importlib.metadata.PackageNotFoundError:
@@ -156,7 +158,7 @@ def _look(name: str, extra: str, versions: str) -> Package:
 
 
 def allowed(versions: str) -> SpecifierSet:
-    """The versions that `>=2.3,<3` and the like allow; one to try out is as good as another."""
+    """Parse allowed versions such as `>=2.3,<3`, prereleases included."""
     return SpecifierSet(versions, prereleases=True)
 
 
@@ -168,7 +170,7 @@ def _has_module(module: str) -> bool:
 
 
 async def _import_all(modules: Sequence[str], progress: ProgressCallback) -> dict[str, str]:
-    """Import every module in a process of its own, as many at once as there are CPUs.
+    """Import every module in its own process, one process per CPU.
 
     Returns:
         Module -> why it cannot be imported; empty if it can.
@@ -180,7 +182,7 @@ async def _import_all(modules: Sequence[str], progress: ProgressCallback) -> dic
         async with free:
             # -P: a file in this folder that has a library's name is not the library.
             argv = [sys.executable, "-P", "-c", _IMPORT, module]
-            ended = await child.run(argv, _IMPORT_LIMIT_S)
+            ended = await subprocesses.run(argv, _IMPORT_LIMIT_S)
         said = ended.err.rpartition("\0")[2].strip()
         reason = said if (ended.status or 0) > 0 and said else ended.reason
         problems[module] = "" if ended.status == 0 else reason

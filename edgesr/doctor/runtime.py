@@ -1,9 +1,9 @@
-"""The runtime: which one there is, and whether it computes right on this machine's CPU."""
+"""Checks of the installed runtime and its results on this CPU."""
 
 import importlib.metadata
 import sys
 
-from edgesr.doctor import child
+from edgesr.common import subprocesses
 from edgesr.doctor.check import Area, Check, State
 
 _LITERT = "ai-edge-litert"
@@ -40,8 +40,8 @@ def _version(name: str) -> str | None:
 
 
 def _tried(mode: str, name: str) -> Check:
-    argv = [sys.executable, "-m", "edgesr.doctor.tiny_run", mode]
-    ended = child.run_to_end(argv, _RUN_LIMIT_S)
+    argv = [sys.executable, "-m", "edgesr.doctor._inference_child", mode]
+    ended = subprocesses.run_to_end(argv, _RUN_LIMIT_S)
     if ended.status == 0:
         return Check(
             Area.RUNTIME, name, State.OK, "a tiny model gives the right result", needed=True

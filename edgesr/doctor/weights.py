@@ -1,25 +1,25 @@
-"""Where a network's weights would come from; nothing is downloaded to find out."""
+"""Checks of the sources of weights; nothing is downloaded."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgesr.bundled import bundled_checkpoint, bundled_weights, shipped_file
 from edgesr.doctor.check import Area, Check, State
-from edgesr.download import cache_folder, file_sha256
 from edgesr.errors import CheckpointError
-from edgesr.registry import ArchSpec, PublishedWeights, all_specs
+from edgesr.networks.spec import ArchSpec, PublishedWeights, all_specs
+from edgesr.weights.bundled import DEFAULT_MODEL, bundled_checkpoint, bundled_weights, shipped_file
+from edgesr.weights.download import cache_folder, file_sha256
 
 
 def weight_checks(specs: Sequence[ArchSpec] | None = None) -> list[Check]:
-    """One check per network with weights; the first network's are the main job's.
+    """Check the weights of each network; the default network's are needed.
 
     Args:
         specs: The networks; all by default.
     """
     found: list[Check] = []
-    for index, spec in enumerate(all_specs() if specs is None else specs):
-        needed = index == 0
+    for spec in all_specs() if specs is None else specs:
+        needed = spec.name == DEFAULT_MODEL
         if bundled := _bundled(spec, needed=needed):
             found.append(bundled)
         elif spec.published:
@@ -28,7 +28,7 @@ def weight_checks(specs: Sequence[ArchSpec] | None = None) -> list[Check]:
 
 
 def _bundled(spec: ArchSpec, *, needed: bool) -> Check | None:
-    """What comes with edgesr; None where nothing should."""
+    """Check bundled weights; None where there should be none."""
     name = f"{spec.name} x{spec.scale}"
     try:
         if bundled_weights(spec) is None:

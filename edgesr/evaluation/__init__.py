@@ -1,1 +1,1 @@
-"""What networks cost, and how good they are."""
+"""Cost and quality of networks: complexity counts, PSNR and SSIM."""

@@ -1,11 +1,11 @@
-"""What a PyTorch network costs: its graph, recorded operator by operator without computing it."""
+"""Cost of a PyTorch network, recorded operator by operator without computing it."""
 
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from edgesr.complexity import Complexity, Kind, Layer, count, peak_activations
+from edgesr.evaluation.complexity import Complexity, Kind, Layer, count, peak_activations
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -16,19 +16,19 @@ _Storage = int
 _CONVOLUTION = "convolution"
 _MATRIX_PRODUCTS = ("mm", "addmm", "bmm")
 _RECTIFIERS = ("relu", "leaky_relu", "prelu", "_prelu_kernel", "elu", "hardtanh")
-_TRANSPOSED = 6  # where aten::convolution says whether it is a transposed one
+_TRANSPOSED = 6  # index of aten::convolution's argument `transposed`
 _FLOAT32_BYTES = 4
 
 
 def torch_complexity(net: "nn.Module", height: int, width: int) -> Complexity:
-    """Count a network in eval mode on one picture; nothing is computed, `net` is not changed.
+    """Count a network in eval mode on one image; nothing is computed, `net` is not changed.
 
-    Views (a split among them) take no memory of their own, in-place operators none beside their
-    input, and what depends on weights alone is no activation.
+    Views (such as a split) and in-place operators need no memory of their own, and values that
+    depend on weights alone are no activations.
 
     Args:
-        net: Takes RGB, 1 x 3 x height x width.
-        height: Rows of the picture.
+        net: Its input is RGB, 1 x 3 x height x width, float32.
+        height: Rows of the image.
         width: Columns of it.
     """
     import torch
@@ -36,10 +36,10 @@ def torch_complexity(net: "nn.Module", height: int, width: int) -> Complexity:
     on_meta = copy.deepcopy(net).to("meta").eval()
     lr_nchw = torch.empty(1, 3, height, width, device="meta")
     recorder = _Recorder(lr_nchw)
-    for name, part in on_meta.named_modules():
-        part.register_forward_pre_hook(recorder.entering(name))
-        part.register_forward_hook(recorder.leaving)
-    with torch.no_grad(), _listening(recorder):
+    for name, module in on_meta.named_modules():
+        module.register_forward_pre_hook(recorder.entering(name))
+        module.register_forward_hook(recorder.leaving)
+    with torch.no_grad(), _recording(recorder):
         hr_nchw = on_meta(lr_nchw)
     parameters = sum(tensor.numel() for tensor in on_meta.parameters())
     peak = peak_activations(
@@ -54,43 +54,43 @@ def torch_complexity(net: "nn.Module", height: int, width: int) -> Complexity:
 
 
 class _Recorder:
-    """Writes down every operator that works on the picture or on what was made of it."""
+    """Records every operator whose input depends on the image."""
 
     def __init__(self, lr_nchw: "Tensor") -> None:
         self.layers: list[Layer] = []
         self.sizes: dict[str, int] = {}
         self._names: dict[_Storage, str] = {}
-        self._held: list[Tensor] = []  # a storage that is let go may come back as another's
-        self._parts: list[str] = []
-        self._announce(lr_nchw)
+        self._held: list[Tensor] = []  # a freed storage may be reused by another tensor
+        self._modules: list[str] = []
+        self._register(lr_nchw)
 
     def entering(self, name: str) -> Callable[..., None]:
-        """A hook for the part of that name."""
-        return lambda *_: self._parts.append(name)
+        """Make a hook for the start of a module."""
+        return lambda *_: self._modules.append(name)
 
     def leaving(self, *_: object) -> None:
-        """A hook for when a part is done."""
-        self._parts.pop()
+        """Hook for the end of a module."""
+        self._modules.pop()
 
     def name(self, tensor: "Tensor") -> str:
-        """What an activation is called."""
+        """Name of an activation."""
         return self._names[_storage(tensor)]
 
     def record(self, op: str, read: "list[Tensor]", made: "list[Tensor]", args: Any) -> None:  # noqa: ANN401
-        """Take in one operator; an in-place one makes what it reads."""
+        """Record one operator; an in-place one writes what it reads."""
         known = [tensor for tensor in read if _storage(tensor) in self._names]
         if not known:
-            return  # made of weights alone
+            return  # depends on weights alone
         plain = op.rstrip("_")
         views = {_storage(tensor) for tensor in read}
         if op == plain and all(_storage(tensor) in views for tensor in made):
             return
         for tensor in made:
-            self._announce(tensor)
+            self._register(tensor)
         weights = [tensor for tensor in read if _storage(tensor) not in self._names]
         self.layers.append(
             Layer(
-                name=next((part for part in reversed(self._parts) if part), plain),
+                name=next((name for name in reversed(self._modules) if name), plain),
                 op=plain,
                 kind=_kind(plain),
                 shape=tuple(made[0].shape),
@@ -101,14 +101,14 @@ class _Recorder:
             )
         )
 
-    def _announce(self, tensor: "Tensor") -> None:
+    def _register(self, tensor: "Tensor") -> None:
         self._held.append(tensor)
         name = self._names.setdefault(_storage(tensor), str(len(self._names)))
         self.sizes[name] = tensor.untyped_storage().nbytes()
 
 
-def _listening(recorder: _Recorder) -> Any:  # noqa: ANN401 - a class that needs torch to be made
-    """A context in which torch tells the recorder of every operator."""
+def _recording(recorder: _Recorder) -> Any:  # noqa: ANN401 - its class needs torch
+    """Context in which the recorder receives every operator of torch."""
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_leaves
@@ -116,7 +116,7 @@ def _listening(recorder: _Recorder) -> Any:  # noqa: ANN401 - a class that needs
     def tensors(values: object) -> "list[Tensor]":
         return [leaf for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor)]
 
-    class Listening(TorchDispatchMode):
+    class Recording(TorchDispatchMode):
         def __torch_dispatch__(
             self,
             func: Any,  # noqa: ANN401
@@ -129,7 +129,7 @@ def _listening(recorder: _Recorder) -> Any:  # noqa: ANN401 - a class that needs
             recorder.record(op, tensors((args, kwargs)), tensors(made), args)
             return made
 
-    return Listening()
+    return Recording()
 
 
 def _storage(tensor: "Tensor") -> _Storage:
@@ -152,14 +152,14 @@ def _macs(op: str, read: "list[Tensor]", made: "Tensor", args: Any) -> int:  # n
 
 @dataclass(frozen=True)
 class CudaCost:
-    """What a network takes on a CUDA device, as the challenge measures it.
+    """Memory and time of a network on a CUDA device, as the challenge measures them.
 
     Attributes:
         device: Its name.
         max_allocated_bytes: `torch.cuda.max_memory_allocated` of one run, weights included.
         milliseconds: Median of the runs between two CUDA events, in float32.
-        runs: How many were timed.
-        warm_up: How many ran before.
+        runs: Timed runs.
+        warm_up: Untimed runs before them.
     """
 
     device: str
@@ -175,11 +175,11 @@ def cuda_cost(
     """Run a network on the first CUDA device; None where there is none.
 
     Args:
-        net: Takes RGB, 1 x 3 x height x width.
-        height: Rows of the picture.
+        net: Its input is RGB, 1 x 3 x height x width, float32.
+        height: Rows of the image.
         width: Columns of it.
-        runs: How many are timed.
-        warm_up: How many run before.
+        runs: Timed runs.
+        warm_up: Untimed runs before them.
     """
     import statistics
 

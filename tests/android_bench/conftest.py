@@ -1,4 +1,4 @@
-"""A phone and an adb server for tests of the benchmarks over adb."""
+"""A device and an adb server for tests of the benchmarks over adb."""
 
 import os
 import shutil
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parent))  # for the package fake_phone
+sys.path.append(str(Path(__file__).parent))  # for the package fake_device
 
-from fake_phone import AdbServer, FakePhone, write_benchmark_binary
+from fake_device import AdbServer, FakeDevice, write_benchmark_binary
 
 from helpers.benching import Bench, bench_command
 from helpers.small_net import SmallNet
@@ -42,9 +42,9 @@ def adb_server(adb_session: AdbServer) -> Generator[AdbServer]:
 
 
 @pytest.fixture
-def phone(adb_server: AdbServer) -> Generator[FakePhone]:
-    """A healthy phone, connected."""
-    with FakePhone() as healthy:
+def device(adb_server: AdbServer) -> Generator[FakeDevice]:
+    """A healthy device, connected."""
+    with FakeDevice() as healthy:
         adb_server.connect(healthy)
         yield healthy
 

@@ -3,29 +3,30 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_phone import AdbServer, FakePhone
+from fake_device import AdbServer, FakeDevice
 from PIL import Image
 
-from android_bench import invoke as invoke_module
-from android_bench.adb import Phone, find_adb
-from android_bench.binary import read_binary
-from android_bench.check import (
+from android_bench.benchmark_model import invoke as invoke_module
+from android_bench.benchmark_model.binary import read_binary
+from android_bench.benchmark_model.command import Delegate, Setting
+from android_bench.benchmark_model.invoke import PROGRAM, Session, ask_tool
+from android_bench.correctness import (
     Expected,
     Sample,
     check_fidelity,
     compare_all,
     expect,
 )
-from android_bench.command import Delegate, Precision, Setting
-from android_bench.cooldown import Cooldown
-from android_bench.device import read_health
+from android_bench.device.adb import Device, find_adb
+from android_bench.device.cooldown import Cooldown
+from android_bench.device.info import read_health
+from android_bench.device.workspace import put, workspace
 from android_bench.errors import ToolError
-from android_bench.invoke import PROGRAM, Session, ask_tool
 from android_bench.record import Fidelity
-from android_bench.workspace import put, workspace
-from edgesr.errors import PictureError
+from edgesr.errors import ImageError
+from edgesr.runtime.precision import ComputePrecision
 
-GPU = Setting(Delegate.GPU, Precision.FP16)
+GPU = Setting(Delegate.GPU, ComputePrecision.FP16)
 WANTED = np.full((1, 4, 4, 3), 0.5, np.float32)
 
 
@@ -34,7 +35,7 @@ def sample(hr_nhwc: np.ndarray = WANTED) -> Sample:
 
 
 def against_the_cpu(got: np.ndarray, precision: str) -> Fidelity:
-    (found,) = compare_all(sample(), got, Precision(precision), None)
+    (found,) = compare_all(sample(), got, ComputePrecision(precision), None)
     return found
 
 
@@ -68,40 +69,40 @@ def test_the_comparison_says_how_far_the_outputs_are_apart() -> None:
     assert against_the_cpu(WANTED, "fp16").psnr_db is None
 
 
-def test_pictures_are_cropped_from_their_middle(tmp_path: Path, sr_tflite: Path) -> None:
+def test_images_are_cropped_from_their_middle(tmp_path: Path, sr_tflite: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (14, 20, 3), dtype=np.uint8)
-    picture = tmp_path / "a.png"
-    Image.fromarray(pixels).save(picture)
-    expected = expect(sr_tflite, [picture])
+    image = tmp_path / "a.png"
+    Image.fromarray(pixels).save(image)
+    expected = expect(sr_tflite, [image])
     assert (expected.input_name, expected.samples[0].name) == ("lr", "a.png")
     cropped = pixels[1:13, 2:18].astype(np.float32) / np.float32(255)
     np.testing.assert_array_equal(expected.samples[0].lr_nhwc[0], cropped)
     assert expected.samples[0].hr_nhwc.shape == (1, 24, 32, 3)
 
 
-def test_a_grey_picture_has_three_equal_channels(tmp_path: Path, sr_tflite: Path) -> None:
+def test_a_grey_image_has_three_equal_channels(tmp_path: Path, sr_tflite: Path) -> None:
     Image.fromarray(np.full((12, 16), 77, np.uint8)).save(tmp_path / "g.png")
     lr_nhwc = expect(sr_tflite, [tmp_path / "g.png"]).samples[0].lr_nhwc
     assert np.unique(lr_nhwc) == np.float32(77) / np.float32(255)
 
 
-def test_a_picture_that_is_too_small_is_refused(tmp_path: Path, sr_tflite: Path) -> None:
+def test_a_image_that_is_too_small_is_refused(tmp_path: Path, sr_tflite: Path) -> None:
     Image.fromarray(np.zeros((12, 15, 3), np.uint8)).save(tmp_path / "s.png")
-    with pytest.raises(PictureError, match="12x15, allowed 12x16 and more"):
+    with pytest.raises(ImageError, match="12x15, allowed 12x16 and more"):
         expect(sr_tflite, [tmp_path / "s.png"])
 
 
 @pytest.fixture
 def session(
     adb_server: AdbServer,
-    phone: FakePhone,
+    device: FakeDevice,
     benchmark_binary: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Generator[Session]:
-    """A prepared phone."""
+    """A prepared device."""
     for name, value in adb_server.environment().items():
         monkeypatch.setenv(name, value)
-    real = Phone(find_adb(), phone.serial)
+    real = Device(find_adb(), device.serial)
     binary = read_binary(benchmark_binary)
     with workspace(real):
         put(real, binary.path, "benchmark_model")
@@ -110,9 +111,9 @@ def session(
         yield Session(real, tool, Cooldown(), read_health(real).boot_id, 60.0)
 
 
-def test_another_function_on_the_phone_fails_the_check(session: Session, sr_tflite: Path) -> None:
+def test_another_function_on_the_device_fails_the_check(session: Session, sr_tflite: Path) -> None:
     expected = expect(sr_tflite, [])
-    model = put(session.phone, sr_tflite, "model.tflite")
+    model = put(session.device, sr_tflite, "model.tflite")
     good, _ = check_fidelity(session, GPU, model, expected, None)
     assert good[0].passed
     wrong = Sample("w", expected.samples[0].lr_nhwc, 1 - expected.samples[0].hr_nhwc)
@@ -124,7 +125,7 @@ def test_another_function_on_the_phone_fails_the_check(session: Session, sr_tfli
 
 def test_an_input_of_another_size_is_the_tools_error(session: Session, sr_tflite: Path) -> None:
     expected = expect(sr_tflite, [])
-    model = put(session.phone, sr_tflite, "model.tflite")
+    model = put(session.device, sr_tflite, "model.tflite")
     small = Sample("s", np.zeros((1, 2, 2, 3), np.float32), expected.samples[0].hr_nhwc)
     with pytest.raises(ToolError, match="It should be 2304 bytes"):
         check_fidelity(
@@ -135,9 +136,9 @@ def test_an_input_of_another_size_is_the_tools_error(session: Session, sr_tflite
 def test_a_result_file_of_another_run_is_not_believed(
     session: Session, sr_tflite: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from android_bench.command import Load, Run
+    from android_bench.benchmark_model.command import Load, Run
 
-    model = put(session.phone, sr_tflite, "model.tflite")
+    model = put(session.device, sr_tflite, "model.tflite")
     run = Run(GPU, Load(runs=5), model, result_path=invoke_module.RESULT)
     found = invoke_module.invoke(session, run, "latency", cpu_mask=None)
     assert found.proto is not None

@@ -1,20 +1,20 @@
-"""`edgesr bench` given what it cannot measure, or a phone that is in use."""
+"""`edgesr bench` given what it cannot measure, or a device that is in use."""
 
 import platform
 import subprocess
 from pathlib import Path
 
 import pytest
-from fake_phone import FakePhone, write_benchmark_binary
+from fake_device import FakeDevice, write_benchmark_binary
 
-from android_bench.workspace import WORKSPACE
+from android_bench.device.workspace import WORKSPACE
 from helpers.benching import Bench, is_clean
 
 
-def test_a_program_for_another_processor(phone: FakePhone, bench: Bench, tmp_path: Path) -> None:
+def test_a_program_for_another_processor(device: FakeDevice, bench: Bench, tmp_path: Path) -> None:
     binary = write_benchmark_binary(tmp_path / "b", abi="x86_64")
     bench(binary=binary).fails_alone("is for x86_64", "runs arm64-v8a", "--binary")
-    assert phone.pushed == []
+    assert device.pushed == []
 
 
 @pytest.mark.parametrize(
@@ -31,30 +31,30 @@ def test_a_program_for_another_processor(phone: FakePhone, bench: Bench, tmp_pat
     ],
 )
 def test_what_is_no_benchmark_model(
-    phone: FakePhone, bench: Bench, tmp_path: Path, content: bytes | None, words: tuple[str, ...]
+    device: FakeDevice, bench: Bench, tmp_path: Path, content: bytes | None, words: tuple[str, ...]
 ) -> None:
     binary = tmp_path / "b"
     if content is not None:
         binary.write_bytes(content)
     bench(binary=binary).fails_alone(*words)
-    assert phone.commands == []
+    assert device.commands == []
 
 
-def test_a_file_that_is_no_tflite(phone: FakePhone, bench: Bench, tmp_path: Path) -> None:
+def test_a_file_that_is_no_tflite(device: FakeDevice, bench: Bench, tmp_path: Path) -> None:
     bad = tmp_path / "a.tflite"
     bad.write_bytes(b"nothing")
     bench(file=bad).fails_alone("a.tflite", "not a .tflite")
-    assert phone.commands == []
+    assert device.commands == []
 
 
 def test_an_output_that_exists_is_left_alone(
-    phone: FakePhone, bench: Bench, tmp_path: Path
+    device: FakeDevice, bench: Bench, tmp_path: Path
 ) -> None:
     target = tmp_path / "r.json"
     target.write_text("mine")
     bench("-o", target).fails_alone("exists", "--force")
     assert target.read_text() == "mine"
-    assert phone.commands == []
+    assert device.commands == []
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,6 @@ def test_settings_that_mean_nothing(bench: Bench, words: tuple[str, ...], said: 
     ("words", "said"),
     [
         pytest.param(("--threads", "1,x"), "allowed numbers", id="threads"),
-        pytest.param(("--pictures", "."), "without --check", id="pictures"),
         pytest.param(("--runs", "0"), "--runs", id="no runs"),
     ],
 )
@@ -84,19 +83,19 @@ def test_wrong_usage(bench: Bench, words: tuple[str, ...], said: str) -> None:
     bench(*words).is_wrong_usage(said)
 
 
-def test_two_benchmarks_on_one_phone(phone: FakePhone, bench: Bench) -> None:
-    owner = phone.device.storage.host(f"{WORKSPACE}/owner")
+def test_two_benchmarks_on_one_device(device: FakeDevice, bench: Bench) -> None:
+    owner = device.system.storage.host(f"{WORKSPACE}/owner")
     owner.parent.mkdir(parents=True)
     owner.write_text("elsewhere 1\n")
     bench().fails_alone("in use by another benchmark", "process 1 on elsewhere", "rm -r")
-    assert phone.files() != []
+    assert device.files() != []
 
 
-def test_what_a_killed_benchmark_left_is_taken_over(phone: FakePhone, bench: Bench) -> None:
+def test_what_a_killed_benchmark_left_is_taken_over(device: FakeDevice, bench: Bench) -> None:
     dead = subprocess.Popen(["true"])
     dead.wait()
-    owner = phone.device.storage.host(f"{WORKSPACE}/owner")
+    owner = device.system.storage.host(f"{WORKSPACE}/owner")
     owner.parent.mkdir(parents=True)
     owner.write_text(f"{platform.node()} {dead.pid}\n")
     assert bench("--json").status == 0
-    assert is_clean(phone)
+    assert is_clean(device)

@@ -1,4 +1,4 @@
-"""Parts of the harness that need no phone; tests/android_bench/test_cli_bench.py has the whole."""
+"""Parts of the harness that need no device; tests/android_bench/test_cli_bench.py has the whole."""
 
 import http.server
 import threading
@@ -6,19 +6,18 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from fake_phone import write_benchmark_binary
+from fake_device import write_benchmark_binary
 
-from android_bench.binary import check_abi, fetch_binary, read_binary
-from android_bench.cooldown import Cooldown
-from android_bench.delegation import Delegation
-from android_bench.device_record import Health
+from android_bench.benchmark_model.binary import check_abi, fetch_binary, read_binary
+from android_bench.benchmark_model.delegation import Delegation
+from android_bench.benchmark_model.errors import explain_failure
+from android_bench.benchmark_model.parse import Memory, Stats
+from android_bench.device.cooldown import Cooldown
 from android_bench.errors import BinaryError
-from android_bench.parse import Memory, Stats
-from android_bench.record import Invocation, Purpose
-from android_bench.summary import summarise
-from android_bench.tool_errors import explain_failure
-from edgesr.download import file_sha256
+from android_bench.record import Health, Invocation, Purpose
+from android_bench.results import summarise
 from edgesr.errors import DownloadError
+from edgesr.weights.download import file_sha256
 
 NAME = "android_aarch64_benchmark_model"
 
@@ -192,7 +191,7 @@ def test_what_cannot_be_fetched_leaves_nothing(published: tuple[str, Path], tmp_
     assert list(cache.iterdir()) == []
 
 
-def test_a_32_bit_program_runs_where_the_phone_says_so(tmp_path: Path) -> None:
+def test_a_32_bit_program_runs_where_the_device_says_so(tmp_path: Path) -> None:
     binary = read_binary(write_benchmark_binary(tmp_path / "b", abi="armeabi-v7a"))
     check_abi(binary, ("arm64-v8a", "armeabi-v7a"), "S")
     with pytest.raises(BinaryError, match="is for armeabi-v7a, S runs arm64-v8a;"):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from fake_phone import AdbServer, FakePhone, Fault
+from fake_device import AdbServer, FakeDevice, Fault
 
 from android_bench.errors import SettingError
 from android_bench.protocol import FORMULA, load_protocol, protocol_names
@@ -73,8 +73,8 @@ def test_a_file_that_is_none_says_where(short: Path, old: str, new: str, words: 
 
 
 def test_an_unknown_name_lists_those_there_are() -> None:
-    with pytest.raises(SettingError, match="no protocol phone, allowed gpu-quick-1, phone-sr-1"):
-        load_protocol("phone")
+    with pytest.raises(SettingError, match="no protocol device, allowed gpu-quick-1, phone-sr-1"):
+        load_protocol("device")
 
 
 @pytest.mark.parametrize("failing", [False, True], ids=["healthy", "GPU refuses"])
@@ -90,11 +90,11 @@ def test_a_run_by_a_protocol_gives_scores(
 ) -> None:
     bench_command(adb_server.environment(), sr_tflite, benchmark_binary, monkeypatch, capsys)
     target = tmp_path / "r.json"
-    with FakePhone({Fault.PARTIAL_DELEGATION} if failing else ()) as phone:
-        adb_server.connect(phone)
+    with FakeDevice({Fault.PARTIAL_DELEGATION} if failing else ()) as device:
+        adb_server.connect(device)
         words = [sr_tflite, "--on", "android", "--binary", benchmark_binary, "--protocol", short]
         ran = run_here(monkeypatch, capsys, "bench", *words, "-o", target)
-        assert is_clean(phone)
+        assert is_clean(device)
     record = BenchRecord.model_validate_json(target.read_text())
     assert record.protocol is not None
     assert (record.protocol.name, record.protocol.formula) == ("short", FORMULA)

@@ -1,4 +1,4 @@
-"""From `edgesr bench` on a phone to a page in a browser."""
+"""From `edgesr bench` on a device to a page in a browser."""
 
 import html
 import re
@@ -8,11 +8,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from fake_phone import AdbServer, FakePhone, Fault, Heat, Speed
+from fake_device import AdbServer, FakeDevice, Fault, Heat, Speed
 
-from edgesr.benching.measured import Measured, Moment
-from edgesr.benching.page import Sheet, render
-from edgesr.benching.record import OperatorTime
+from edgesr.benchmark.record import OperatorTime
+from edgesr.benchmark.results import Measurement, Moment
+from edgesr.report.benchmark_page import Sheet, render
 from helpers.benching import Bench, is_clean
 from helpers.commands import run_here
 
@@ -25,13 +25,13 @@ def processor_seconds() -> float:
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-def measured(**changes: object) -> Measured:
+def measured(**changes: object) -> Measurement:
     values: dict[str, object] = {
         "file": "imdn-rtc_x2_720x480_fp16.tflite",
         "sha256": "a" * 64,
-        "device": "Maker Phone (serial)",
+        "device": "Maker Device (serial)",
         "device_key": "key",
-        "kind": "phone",
+        "kind": "device",
         "setting": "gpu fp16",
         "conditions": "50 runs",
         "sample": "invocations' medians",
@@ -45,11 +45,11 @@ def measured(**changes: object) -> Measured:
         ),
         "log": "x" * 400,
     }
-    return Measured(**(values | changes))  # type: ignore[arg-type]
+    return Measurement(**(values | changes))  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
-def test_a_whole_run_from_the_phone_to_the_page(
+def test_a_whole_run_from_the_device_to_the_page(
     adb_server: AdbServer,
     bench: Bench,
     tmp_path: Path,
@@ -59,15 +59,15 @@ def test_a_whole_run_from_the_phone_to_the_page(
     record, page = tmp_path / "r.json", tmp_path / "r.html"
     began_s = processor_seconds()
     with (
-        FakePhone(heat=Heat(per_run_celsius=0.3), tells_flags=True) as phone,
-        FakePhone(model="Other", speed=Speed(gpu_ms=40)) as other,
+        FakeDevice(heat=Heat(per_run_celsius=0.3), lists_flags=True) as device,
+        FakeDevice(model="Other", speed=Speed(gpu_ms=40)) as other,
     ):
-        for one in (phone, other):
+        for one in (device, other):
             adb_server.connect(one)
-        words = ["--serial", phone.serial, "--serial", other.serial, "--sustained", 0.03]
+        words = ["--serial", device.serial, "--serial", other.serial, "--sustained", 0.03]
         ran = bench(*words, "--check", "--repeats", 2, "-o", record)
         assert ran.status == 0, ran.err
-        assert is_clean(phone)
+        assert is_clean(device)
         assert is_clean(other)
     made = run_here(monkeypatch, capsys, "bench", "report", record, "-o", page)
     assert made.status == 0, made.err
@@ -83,7 +83,7 @@ def test_a_whole_run_from_the_phone_to_the_page(
     assert "no difference shown" in compared.out
 
 
-def test_a_failure_is_on_the_page_with_what_the_tool_said(
+def test_a_failure_is_on_the_page_with_the_tools_output(
     adb_server: AdbServer,
     bench: Bench,
     tmp_path: Path,
@@ -91,13 +91,13 @@ def test_a_failure_is_on_the_page_with_what_the_tool_said(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     record, page = tmp_path / "r.json", tmp_path / "r.html"
-    with FakePhone({Fault.PARTIAL_DELEGATION}) as phone:
-        adb_server.connect(phone)
+    with FakeDevice({Fault.PARTIAL_DELEGATION}) as device:
+        adb_server.connect(device)
         words = ["--delegate", "gpu", "--delegate", "xnnpack", "-o", record]
         assert bench(*words).status == 1
     assert run_here(monkeypatch, capsys, "bench", "report", record, "-o", page).status == 0
     text = page.read_text()
-    assert "What gave no result" in text
+    assert "Without a result" in text
     assert "partially executed by the delegate" in text
 
 
@@ -122,8 +122,8 @@ def test_nothing_that_a_record_says_becomes_markup() -> None:
 
 
 def test_software_devices_have_a_list_of_their_own() -> None:
-    played = measured(kind="software device", device="SwiftShader", curve=())
-    page = render([Sheet("t", {}, [measured(curve=()), played])])
+    software = measured(kind="software device", device="SwiftShader", curve=())
+    page = render([Sheet("t", {}, [measured(curve=()), software])])
     real, _, rest = page.partition("<h2>Software devices</h2>")
     assert "SwiftShader" not in real
     assert "not to be compared" in rest
@@ -144,9 +144,11 @@ def test_a_browser_shows_it_without_sideways_scrolling(tmp_path: Path, width: in
     browser = shutil.which("chromium")
     if browser is None:
         pytest.skip("needs Chromium")
-    long = {"fingerprint": "maker/phone/code:14/ABCDEFGH.123456.789/98765432:user/release-keys"}
-    results = [measured(), measured(device="Other (serial)", curve=())]
-    page = render([Sheet("r.json", long, results, {"Phone": long}, [("failed", "y" * 300)])])
+    long = {"fingerprint": "maker/device/code:14/ABCDEFGH.123456.789/98765432:user/release-keys"}
+    names = ("p90", "p95", "mean", "std", "min", "max", "first", "init cold", "init warm")
+    facts = dict.fromkeys([*names, "peak MB", "frames/s", "runs"], "13673.41")
+    results = [measured(), measured(device="Other (serial)", curve=(), facts=facts)]
+    page = render([Sheet("r.json", long, results, {"Device": long}, [("failed", "y" * 300)])])
     frame = tmp_path / "frame.html"
     frame.write_text(
         f'<body data-seen=""><iframe style="border:0;width:{width}px;height:900px" '
@@ -154,13 +156,17 @@ def test_a_browser_shows_it_without_sideways_scrolling(tmp_path: Path, width: in
         f"this.contentDocument.querySelectorAll('details')) d.open = true; "
         "const e = this.contentDocument.documentElement; "
         "document.body.dataset.seen = e.scrollWidth + ' ' + e.clientWidth + ' ' + "
-        "this.contentDocument.querySelectorAll('svg').length\"></iframe>"
+        "this.contentDocument.querySelectorAll('svg').length + ' ' + "
+        "[...this.contentDocument.querySelectorAll('.scroll')]"
+        '.filter(s => s.scrollWidth > s.clientWidth).length"></iframe>'
     )
     words = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=2000"]
     words += [f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", frame.as_uri()]
     done = subprocess.run([browser, *words], capture_output=True, text=True, timeout=120)
-    seen = re.search(r'data-seen="(\d+) (\d+) (\d+)"', done.stdout)
+    seen = re.search(r'data-seen="(\d+) (\d+) (\d+) (\d+)"', done.stdout)
     assert seen is not None, done.stderr
-    wide, visible, pictures = map(int, seen.groups())
-    assert pictures == 2
+    wide, visible, images, scrolled = map(int, seen.groups())
+    assert images == 2
+    # On a telephone the two charts scroll in their boxes, and no table does.
+    assert scrolled == (2 if width == 360 else 0)
     assert 0 < wide <= visible

@@ -1,4 +1,4 @@
-"""Every registered network through the passes: the same function, only what a GPU takes."""
+"""Every registered network through the passes: the same function, GPU operators only."""
 
 import json
 from pathlib import Path
@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from converters.calibrate import largest_magnitudes
-from converters.onnx_export import export, with_input_size
+from converters.onnx_graph.calibration import largest_magnitudes
+from converters.onnx_graph.export import export, with_input_size
+from converters.parity.test_inputs import InputImage
 from converters.pipeline import rewrite
-from converters.probes import Probe
-from edgesr.registry import ArchSpec, build
+from edgesr.networks.spec import ArchSpec, build
 from helpers.networks import SPECS
 from helpers.onnx_graphs import operators, run
 
@@ -32,10 +32,10 @@ def test_the_passes_leave_the_function_and_nothing_that_a_gpu_refuses(spec: Arch
     height, width = 24, 32
     rng = np.random.default_rng(0)
     lr_nhwc = rng.random((1, height, width, 3), np.float32)
-    probe = Probe("noise", lr_nhwc)
-    rewritten = rewrite(export(net, height, width), spec.value_range, [probe])
+    image = InputImage("noise", lr_nhwc)
+    rewritten = rewrite(export(net, height, width), spec.value_range, [image])
     assert set(operators(rewritten.model)) <= _ALLOWED
-    assert ("global_mean" in rewritten.passes) is spec.whole_picture
+    assert ("global_mean" in rewritten.passes) is spec.whole_image
     lr_nchw = np.ascontiguousarray(lr_nhwc.transpose(0, 3, 1, 2))
     with torch.no_grad():
         wanted = net(torch.from_numpy(lr_nchw) * spec.value_range).numpy() / spec.value_range
@@ -51,8 +51,8 @@ def test_the_passes_leave_the_function_and_nothing_that_a_gpu_refuses(spec: Arch
 def test_no_tensor_of_720x480_is_higher_than_a_texture(spec: ArchSpec) -> None:
     """A tensor is a texture of its height times its 4-channel slices: 16384 rows at most."""
     exported = export(build(spec).eval(), 32, 32)
-    probe = Probe("noise", np.random.default_rng(0).random((1, 32, 32, 3), np.float32))
-    model = with_input_size(rewrite(exported, spec.value_range, [probe]).model, 720, 480)
+    image = InputImage("noise", np.random.default_rng(0).random((1, 32, 32, 3), np.float32))
+    model = with_input_size(rewrite(exported, spec.value_range, [image]).model, 720, 480)
     for info in model.graph.value_info:
         _, channels, height, _ = (d.dim_value for d in info.type.tensor_type.shape.dim)
         assert height * -(-channels // 4) <= 16384, info.name
@@ -67,4 +67,4 @@ def test_every_network_has_a_row_in_the_support_matrix(spec: ArchSpec) -> None:
     assert row["accelerator"] == "passed"
     assert {"cpu", "cpu-fp16", "gpu"} <= set(row["parity"])
     assert all(parity["failures"] == [] for parity in row["parity"].values())
-    assert f"| {name} |" in (_ROOT / "README.md").read_text()
+    assert f"| {name} |" in (_ROOT / "docs/models.md").read_text()

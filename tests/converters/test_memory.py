@@ -1,4 +1,4 @@
-"""How much memory a conversion is said to need, beside what conversions were measured to need."""
+"""Predicted peak memory of conversions, compared with measured peaks."""
 
 import json
 from pathlib import Path
@@ -7,9 +7,9 @@ import pytest
 
 from converters.memory import predicted_bytes
 from converters.source import checkpoint_source
-from edgesr.bundled import bundled_checkpoint
-from edgesr.checkpoints import load
-from edgesr.registry import find_spec
+from edgesr.networks.spec import find_spec
+from edgesr.weights.bundled import bundled_checkpoint
+from edgesr.weights.checkpoints import load
 
 _RECORD = Path(__file__).parents[2] / "benchmarks" / "results" / "convert_memory.json"
 _COSTS = {cost["command"]: cost for cost in json.loads(_RECORD.read_text())["costs"]}
@@ -24,7 +24,7 @@ def test_a_conversion_needs_what_is_predicted_and_not_much_less(command: str) ->
 @pytest.mark.parametrize("model", ["rtc", "fmen-s"])
 def test_the_record_holds_what_the_code_predicts(model: str) -> None:
     spec = find_spec(model)
-    source = checkpoint_source(load(bundled_checkpoint(spec), spec.name, spec.scale))
-    predicted_gib = predicted_bytes(source.bytes_per_pixel, source.scale, 720, 480) / 2**30
+    source = checkpoint_source(load(bundled_checkpoint(spec), spec.name, spec.scale), 720, 480)
+    predicted_gib = predicted_bytes(source.bytes_per_pixel(), source.scale, 720, 480) / 2**30
     recorded = _COSTS[f"edgesr convert --model {model} --fp16 --size 720x480"]["predicted_gib"]
     assert predicted_gib == pytest.approx(recorded, rel=1e-6)

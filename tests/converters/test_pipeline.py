@@ -11,15 +11,16 @@ from torch import nn
 
 from converters import pipeline
 from converters.manifest import manifest_path, read_manifest
-from converters.probes import verification_probes
+from converters.parity.test_inputs import parity_inputs
+from converters.parity.verify import ParityGateError, torch_reference
+from converters.parity.verify_file import describe
+from converters.source import checkpoint_source
 from converters.spec import ConversionSpec, Precision
-from converters.verify import ParityGateError, torch_reference
-from converters.verify_file import describe
-from edgesr.archs.imdn_rtc import IMDNRTC
-from edgesr.checkpoints import LoadedCheckpoint, load
 from edgesr.errors import OutputError, SizeError
-from edgesr.registry import find_spec
-from edgesr.runtime import Backend, open_model
+from edgesr.networks.architectures.imdn_rtc import IMDNRTC
+from edgesr.networks.spec import find_spec
+from edgesr.runtime.session import Backend, open_model
+from edgesr.weights.checkpoints import LoadedCheckpoint, load
 
 pytestmark = pytest.mark.slow
 
@@ -39,13 +40,14 @@ Convert = Callable[..., dict[Precision, Path]]
 
 @pytest.fixture
 def convert(tmp_path: Path) -> Convert:
-    """Convert a checkpoint into the test's folder; gives the files' paths."""
+    """Convert a checkpoint into the test's folder; return the files' paths."""
 
     def run(
-        checkpoint: LoadedCheckpoint, spec: ConversionSpec, pictures: Path | None = None
+        checkpoint: LoadedCheckpoint, spec: ConversionSpec, images: Path | None = None
     ) -> dict[Precision, Path]:
-        outputs = pipeline.default_outputs(checkpoint, spec, tmp_path)
-        pipeline.convert(checkpoint, spec, outputs, pictures=pictures)
+        source = checkpoint_source(checkpoint, spec.height, spec.width)
+        outputs = pipeline.default_outputs(source, spec, tmp_path)
+        pipeline.convert(source, spec, outputs, images=images)
         return outputs
 
     return run
@@ -76,22 +78,23 @@ def test_the_same_checkpoint_gives_the_same_bytes(convert: Convert, tmp_path: Pa
     assert (path.read_bytes(), manifest_path(path).read_bytes()) == first
 
 
-def test_every_stage_is_told_to_its_end(tmp_path: Path) -> None:
+def test_every_stage_reports_its_progress_to_the_end(tmp_path: Path) -> None:
     checkpoint, spec = _random_rtc(), ConversionSpec(32, 24)
-    told: dict[str, tuple[int, int]] = {}
+    reported: dict[str, tuple[int, int]] = {}
 
     def progress(stage: str, done: int, total: int) -> None:
-        told[stage] = (done, total)
+        reported[stage] = (done, total)
 
-    outputs = pipeline.default_outputs(checkpoint, spec, tmp_path)
-    pipeline.convert(checkpoint, spec, outputs, progress=progress)
-    assert list(told) == ["fold", "export", "rewrite", "convert", "load", "verify"]
-    unfinished = {stage: counts for stage, counts in told.items() if counts[0] != counts[1]}
+    source = checkpoint_source(checkpoint, spec.height, spec.width, progress)
+    outputs = pipeline.default_outputs(source, spec, tmp_path)
+    pipeline.convert(source, spec, outputs, progress=progress)
+    assert list(reported) == ["fold", "export", "rewrite", "convert", "load", "verify"]
+    unfinished = {stage: counts for stage, counts in reported.items() if counts[0] != counts[1]}
     assert not unfinished
 
 
 class _WronglyFolded(IMDNRTC):
-    """Says that it folds into a net whose last bias is off by a quarter of a grey level."""
+    """A network whose fold has a last bias that is off by a quarter of a grey level."""
 
     def folded(self) -> nn.Module:
         plain = IMDNRTC()
@@ -109,11 +112,12 @@ def test_a_wrong_fold_is_an_error_and_leaves_no_file(tmp_path: Path, precision: 
             tensor.copy_(_random_rtc().net.state_dict()[name])
     checkpoint = replace(_random_rtc(), net=wrong)
     spec = ConversionSpec(32, 24, (precision,))
-    outputs = pipeline.default_outputs(checkpoint, spec, tmp_path)
-    if precision is Precision.FP16:  # its gate is 1e-2: take an error that is beyond it
+    if precision is Precision.FP16:  # its gate is 1e-2: an error that is beyond it
         wrong.folded = lambda: _shifted(wrong, 2e-2)  # pyright: ignore
+    source = checkpoint_source(checkpoint, spec.height, spec.width)
+    outputs = pipeline.default_outputs(source, spec, tmp_path)
     with pytest.raises(ParityGateError, match="must not be used"):
-        pipeline.convert(checkpoint, spec, outputs)
+        pipeline.convert(source, spec, outputs)
     assert not list(tmp_path.iterdir())
 
 
@@ -127,20 +131,22 @@ def _shifted(net: IMDNRTC, by: float) -> nn.Module:
 
 def test_an_existing_output_is_refused_before_any_work(tmp_path: Path) -> None:
     checkpoint, spec = _random_rtc(), ConversionSpec(32, 24)
-    outputs = pipeline.default_outputs(checkpoint, spec, tmp_path)
+    source = checkpoint_source(checkpoint, spec.height, spec.width)
+    outputs = pipeline.default_outputs(source, spec, tmp_path)
     manifest_path(outputs[Precision.FP16]).write_text("mine")
     stages: list[str] = []
     with pytest.raises(OutputError, match="exists"):
-        pipeline.convert(checkpoint, spec, outputs, progress=lambda stage, *_: stages.append(stage))
+        pipeline.convert(source, spec, outputs, progress=lambda stage, *_: stages.append(stage))
     assert not stages
     assert [p.read_text() for p in tmp_path.iterdir()] == ["mine"]
 
 
 def test_a_size_beyond_this_machines_memory_is_refused_before_any_work(tmp_path: Path) -> None:
     checkpoint, spec = _random_rtc(), ConversionSpec(16384, 16384)
-    outputs = pipeline.default_outputs(checkpoint, spec, tmp_path)
+    source = checkpoint_source(checkpoint, spec.height, spec.width)
+    outputs = pipeline.default_outputs(source, spec, tmp_path)
     with pytest.raises(SizeError, match=r"needs about .* GiB"):
-        pipeline.convert(checkpoint, spec, outputs)
+        pipeline.convert(source, spec, outputs)
     assert not list(tmp_path.iterdir())
 
 
@@ -161,13 +167,13 @@ def test_fmen_s_survives_fp16_arithmetic_only_by_rescaling(convert: Convert, sha
     manifest = read_manifest(manifest_path(path))
     assert manifest.fp16_range is not None
     assert manifest.fp16_range.largest_before > 65504 > 64 * manifest.fp16_range.largest_after
-    probes = [p for p in verification_probes(192, 256, photos) if p.is_photo]
+    inputs = [p for p in parity_inputs(192, 256, photos) if p.is_natural]
     reference = torch_reference(checkpoint.net, checkpoint.spec.value_range)
-    wanted = [reference(probe.lr_nhwc) for probe in probes]
+    wanted = [reference(image.lr_nhwc) for image in inputs]
 
     def psnr(file: Path) -> float:
         runner = open_model(file, Backend.CPU_FP16)
-        outputs = [runner.run(probe.lr_nhwc).copy() for probe in probes]
+        outputs = [runner.run(image.lr_nhwc).copy() for image in inputs]
         squares = [np.square(o - w).mean() for o, w in zip(outputs, wanted, strict=True)]
         return float(10 * np.log10(1 / np.mean(squares)))
 
@@ -180,12 +186,12 @@ def test_fmen_s_survives_fp16_arithmetic_only_by_rescaling(convert: Convert, sha
 
 def _without_range_pass(checkpoint: LoadedCheckpoint, photos: Path) -> bytes:
     """The file as it would be without rescaling, its weights rounded to the nearest."""
-    from converters.onnx_export import export, with_input_size
-    from converters.probes import calibration_probes
-    from converters.tflite import Onnx2tf
+    from converters.onnx_graph.export import export, with_input_size
+    from converters.parity.test_inputs import calibration_inputs
+    from converters.tflite.backend import Onnx2tf
 
     reference = torch_reference(checkpoint.net, checkpoint.spec.value_range)
-    calibration = calibration_probes(128, 128, photos, reference)
+    calibration = calibration_inputs(128, 128, photos, reference)
     skip = frozenset({"fp16_range"})
     small = pipeline.rewrite(export(checkpoint.net, 128, 128), 255.0, calibration, skip).model
     with Onnx2tf() as worker:

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from converters.gpu_gate import FoundGpu
-from converters.manifest import Facts, GpuRecord, Manifest, manifest_path, read_manifest
+from converters.gpu.gate import GpuBackends
+from converters.manifest import GpuRecord, Manifest, manifest_path, read_manifest
 from converters.spec import ConversionSpec, Precision, check_multiple, file_name, parse_size
-from edgesr.bundled import shipped_folder
 from edgesr.errors import ModelFileError, SizeError
-from edgesr.registry import find_spec
-from edgesr.runtime import Backend
+from edgesr.networks.spec import find_spec
+from edgesr.runtime.session import Backend
+from edgesr.tflite.facts import Facts
+from edgesr.weights.bundled import shipped_folder
 
 
 @pytest.mark.parametrize(
@@ -57,11 +58,11 @@ def test_a_spec_refuses_what_the_parser_refuses() -> None:
 def test_a_network_that_halves_takes_multiples(
     model: str, size: tuple[int, int], advice: str | None
 ) -> None:
-    spec, arch = ConversionSpec(*size), find_spec(model)
+    arch = find_spec(model)
     if advice is None:
-        return check_multiple(spec, arch)
+        return check_multiple(*size, arch)
     with pytest.raises(SizeError, match=rf"got size {size[0]}x{size[1]} for {model}, {advice}$"):
-        check_multiple(spec, arch)
+        check_multiple(*size, arch)
 
 
 def test_file_names_follow_the_grammar() -> None:
@@ -92,7 +93,7 @@ def _manifest() -> dict[str, object]:
         "peak_activation_bytes": 1,
         "fp16_range": None,
         "parity": [],
-        "gpu": {"rules_passed": True, "offences": []},
+        "gpu": {"rules_passed": True, "violations": []},
     }
 
 
@@ -106,10 +107,10 @@ def test_a_manifest_survives_the_way_to_disk_and_back(tmp_path: Path) -> None:
 
 def test_facts_that_only_some_networks_need_are_not_written_for_others() -> None:
     facts = Manifest.model_validate(_manifest()).facts
-    assert not {"size_multiple", "whole_picture"} & json.loads(facts.model_dump_json()).keys()
-    special = facts.model_copy(update={"size_multiple": 4, "whole_picture": True})
+    assert not {"size_multiple", "whole_image"} & json.loads(facts.model_dump_json()).keys()
+    special = facts.model_copy(update={"size_multiple": 4, "whole_image": True})
     written = json.loads(special.model_dump_json())
-    assert (written["size_multiple"], written["whole_picture"]) == (4, True)
+    assert (written["size_multiple"], written["whole_image"]) == (4, True)
     assert Facts.model_validate(written) == special
 
 
@@ -125,7 +126,7 @@ def test_shipped_manifests_are_written_as_they_lie_there() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "cannot read manifest"),
+        (None, "cannot read"),
         ("", "is no edgesr manifest"),
         ("no json", "is no edgesr manifest"),
         ("[]", "is no edgesr manifest"),
@@ -145,17 +146,17 @@ def test_a_bad_manifest_is_one_line(tmp_path: Path, content: str | None, message
 
 
 @pytest.mark.parametrize(
-    ("offences", "gpu", "record"),
+    ("violations", "gpu", "record"),
     [
-        ((), FoundGpu((), "no GPU here"), (True, "not checked", "no GPU here")),
-        ((), FoundGpu((Backend.GPU,), "no FP16 arithmetic"), (True, "passed", "")),
-        (("RESHAPE",), FoundGpu((), "not asked"), (False, "not checked", "not asked")),
+        ((), GpuBackends((), "no GPU here"), (True, "not checked", "no GPU here")),
+        ((), GpuBackends((Backend.GPU,), "no FP16 arithmetic"), (True, "passed", "")),
+        (("RESHAPE",), GpuBackends((), "not asked"), (False, "not checked", "not asked")),
     ],
     ids=["no-device", "device", "rule-broken"],
 )
 def test_a_gpu_record_says_what_was_checked_and_why_not(
-    offences: tuple[str, ...], gpu: FoundGpu, record: tuple[bool, str, str]
+    violations: tuple[str, ...], gpu: GpuBackends, record: tuple[bool, str, str]
 ) -> None:
-    made = GpuRecord.of(offences, gpu)
-    assert made.offences == offences
+    made = GpuRecord.of(violations, gpu)
+    assert made.violations == violations
     assert (made.rules_passed, made.accelerator, made.why_not_checked) == record

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from helpers.commands import Command, Ran, run_here
-from helpers.pictures import noise_picture
+from helpers.images import noise_image
 from helpers.upscale_command import NET, SHAPE, Upscale
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ def small_tflite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder for pictures, with one in it."""
-    made = tmp_path / "pictures"
+    """A folder for images, with one in it."""
+    made = tmp_path / "images"
     made.mkdir()
-    Image.fromarray(noise_picture()).save(made / "a.png")
+    Image.fromarray(noise_image()).save(made / "a.png")
     return made
 
 
@@ -74,7 +74,7 @@ def state() -> "dict[str, Tensor]":
     """Random weights of IMDN_RTC."""
     import torch
 
-    from edgesr.registry import build, find_spec
+    from edgesr.networks.spec import build, find_spec
 
     torch.manual_seed(1)
     return build(find_spec("rtc")).state_dict()

@@ -1,4 +1,4 @@
-"""`edgesr bench` on a fake phone, run by tests."""
+"""`edgesr bench` on a fake device, run by tests."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -13,16 +13,16 @@ Bench = Callable[..., Ran]
 
 
 class Leaves(Protocol):
-    """What a fake phone says of what is left on it."""
+    """What a fake device says of what is left on it."""
 
     def files(self) -> list[str]: ...
 
     def has_no_processes(self) -> bool: ...
 
 
-def is_clean(phone: Leaves) -> bool:
-    """Whether nothing of a benchmark is left on the phone."""
-    return phone.files() == [] and phone.has_no_processes()
+def is_clean(device: Leaves) -> bool:
+    """Whether nothing of a benchmark is left on the device."""
+    return device.files() == [] and device.has_no_processes()
 
 
 def bench_command(
@@ -48,7 +48,7 @@ def bench_command(
         monkeypatch.setenv(name, value)
 
     def run(*words: object, file: Path = file, binary: Path = binary) -> Ran:
-        base = ["bench", file, "--on", "android", "--binary", binary, "--repeats", 1]
+        base = ["bench", "android", file, "--binary", binary, "--repeats", 1]
         return run_here(monkeypatch, capsys, *base, *words)
 
     return run

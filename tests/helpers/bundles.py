@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from edgesr import bundled
-from edgesr.archs.imdn_rtc import imdn_rtc
-from edgesr.checkpoints import weights_sha256
-from edgesr.train.export import write_weights
+from edgesr.networks.architectures.imdn_rtc import imdn_rtc
+from edgesr.training.export import write_weights
+from edgesr.weights import bundled
+from edgesr.weights.checkpoints import weights_sha256
 
 LICENCE = "a licence"
 

@@ -5,7 +5,7 @@ import os
 import socket
 from typing import Any
 
-from edgesr.vulkan import DRIVER_VARIABLES
+from edgesr.runtime.vulkan import DRIVER_VARIABLES
 from helpers.commands import Ran, run_alone
 
 # Trying the GPU takes a second or two: only tests on it do.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edgesr.gpu import GpuModel, Shape
+from edgesr.runtime.gpu import GpuModel, Shape
 from helpers.tflite_builder import sr_model
 
 #: Height and width of the small model's input.

@@ -1,4 +1,4 @@
-"""Pictures and files of pictures, as the tests of reading and writing need them."""
+"""Images and files of images, as the tests of reading and writing need them."""
 
 import struct
 import zlib
@@ -21,7 +21,7 @@ def smooth_pixels(channels: int, dtype: type = np.uint8) -> NDArray[np.uint8 | n
 
 
 def save_image(path: Path, image: Image.Image, **options: object) -> Path:
-    """Let Pillow write a picture."""
+    """Let Pillow write an image."""
     image.save(path, **options)  # type: ignore[arg-type]
     return path
 

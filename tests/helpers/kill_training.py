@@ -21,8 +21,8 @@ import matplotlib.figure  # noqa: F401  # loaded once here, not by every trainin
 import safetensors.torch  # noqa: F401
 import torch
 
-from edgesr.machine import commit
-from edgesr.train.run import train
+from edgesr.common.machine import commit
+from edgesr.training.run import train
 from helpers.training import places, short_recipe
 
 _EVENTS = {"open", "os.rename", "os.link", "os.remove", "os.mkdir", "os.truncate"}

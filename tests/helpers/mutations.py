@@ -1,4 +1,4 @@
-"""Damage as logs come by it on their way from a phone."""
+"""Damage as logs come by it on their way from a device."""
 
 import random
 

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from edgesr.metrics import psnr_y
-from edgesr.registry import all_specs
+from edgesr.images.metrics import psnr_y
+from edgesr.networks.spec import all_specs
 
 #: Every network, for `parametrize`.
 SPECS = [pytest.param(spec, id=f"{spec.name}-x{spec.scale}") for spec in all_specs()]
@@ -50,7 +50,7 @@ def randomise(module: nn.Module, seed: int, *, smallest_variance: float = 0.05) 
     return module.eval()
 
 
-def random_picture(seed: int, *shape: int, dtype: torch.dtype) -> Tensor:
+def random_image(seed: int, *shape: int, dtype: torch.dtype) -> Tensor:
     """Uniform noise in [0, 1]."""
     draw = torch.Generator().manual_seed(seed)
     return torch.rand(shape, generator=draw, dtype=torch.float64).to(dtype)
@@ -76,7 +76,7 @@ def assert_same(expected: Tensor, got: Tensor, limit: float) -> None:
 def reach(net: nn.Module, scale: int, radius: int, size_multiple: int = 1) -> int:
     """The farthest LR pixel, in rows or columns, that changes the HR pixels of one in the middle.
 
-    Measured by the gradient in float64, on a picture that leaves room for two pixels more than
+    Measured by the gradient in float64, on an image that leaves room for two pixels more than
     `radius` on each side. Where the head lowers the resolution, pixels see differently far; then
     each place in its grid is tried.
     """
@@ -84,7 +84,7 @@ def reach(net: nn.Module, scale: int, radius: int, size_multiple: int = 1) -> in
     start = radius + 2 + (-(radius + 2)) % size_multiple
     side = 2 * start + size_multiple
     side += -side % size_multiple
-    lr_nchw = random_picture(0, 1, 3, side, side, dtype=torch.float64)
+    lr_nchw = random_image(0, 1, 3, side, side, dtype=torch.float64)
     lr_nchw.requires_grad_(True)
     hr_nchw = net(lr_nchw)
     farthest = 0
@@ -101,7 +101,7 @@ def reach(net: nn.Module, scale: int, radius: int, size_multiple: int = 1) -> in
 def set5_psnr(
     net: nn.Module, shared: Path, scale: int, value_range: float, names: Sequence[str] = ()
 ) -> dict[str, float]:
-    """PSNR on Y of each picture of Set5 (or of those named), in dB; LR by MATLAB's bicubic."""
+    """PSNR on Y of each image of Set5 (or of those named), in dB; LR by MATLAB's bicubic."""
     folder = shared / "data" / "Set5" / f"x{scale}"
     files = sorted((folder / "LR").glob("*.png"))
     return {
@@ -113,8 +113,8 @@ def set5_psnr(
 
 
 def _rgb(path: Path) -> np.ndarray:
-    with Image.open(path) as picture:
-        return np.asarray(picture.convert("RGB"))
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def _upscale(net: nn.Module, lr_hwc_u8: np.ndarray, value_range: float) -> np.ndarray:

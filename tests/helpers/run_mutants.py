@@ -21,8 +21,8 @@ import ai_edge_litert.interpreter  # noqa: F401 - before forking, so that each c
 import numpy as np
 
 from edgesr.errors import ModelFileError
-from edgesr.runtime import Backend, open_model
-from edgesr.tflite_schema import parse_model
+from edgesr.runtime.session import Backend, open_model
+from edgesr.tflite.schema import parse_model
 
 _WORDS = (0, 1, 2, 3, 4, 8, 255, 65536, 2**20, 2**30, 2**31 - 1, 2**31, 2**32 - 2, 2**32 - 1)
 _MEMORY_BYTES = 8 << 30

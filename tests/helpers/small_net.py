@@ -10,12 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesr.runtime import Float32Array, ModelShape
+from edgesr.runtime.session import Float32Array
+from edgesr.tflite.facts import UNSEALED, seal
+from edgesr.tflite.shape import ModelShape
 from helpers.tflite_builder import TfliteBuilder, conv_options, options
 
 _SLOPE = 0.05
-_HIDDEN = 6  # 3 channels carry the picture, 3 its detail
-_HEED = 0.3  # how strongly a network that looks at the whole picture heeds its mean
+_HIDDEN = 6  # 3 channels carry the image, 3 its detail
+_HEED = 0.3  # how strongly a network that looks at the whole image heeds its mean
 
 
 @dataclass(frozen=True)
@@ -28,14 +30,14 @@ class SmallNet:
             network without a head.
         detail: How strong the random part is; 0 leaves nearest-neighbour upscaling.
         halvings: Convolutions of the head; each halves the resolution, which comes back at the end.
-        whole_picture: Whether each channel's mean over all pixels enters every pixel.
+        whole_image: Whether each channel's mean over all pixels enters every pixel.
     """
 
     scale: int = 2
     radius: int = 2
     detail: float = 0.05
     halvings: int = 0
-    whole_picture: bool = False
+    whole_image: bool = False
 
     @property
     def multiple(self) -> int:
@@ -44,7 +46,7 @@ class SmallNet:
 
     @property
     def reach(self) -> int:
-        """The receptive radius, of the rest where it looks at the whole picture."""
+        """The receptive radius, of the rest where it looks at the whole image."""
         return self.multiple * self.radius + 2 * (self.multiple - 1)
 
     def weights(self) -> list[NDArray[np.float64]]:
@@ -61,7 +63,7 @@ class SmallNet:
         return made
 
     def apply(self, lr_hwc: NDArray[np.floating]) -> Float32Array:
-        """Upscale a whole picture of any size (that is a multiple), computed in float64."""
+        """Upscale a whole image of any size (that is a multiple), computed in float64."""
         values = np.asarray(lr_hwc, np.float64)
         for index, kernel in enumerate(self.weights()):
             if index:
@@ -69,7 +71,7 @@ class SmallNet:
             values = _convolve(values, kernel)
             if index < self.halvings:
                 values = values[::2, ::2]
-        if self.whole_picture:
+        if self.whole_image:
             values = values + _HEED * values * values.mean((0, 1))
         height, width, _ = values.shape
         shuffle = self.scale * self.multiple
@@ -78,7 +80,7 @@ class SmallNet:
         return whole.reshape(shuffle * height, shuffle * width, 3).astype(np.float32)
 
     def expected(self, pixels_hwc: NDArray[np.generic], shape: ModelShape) -> Float32Array:
-        """What upscaling RGB pixels must give, not rounded: the whole picture in one run.
+        """What upscaling RGB pixels must give, not rounded: the whole image in one run.
 
         A side that is no multiple, or shorter than twice the reach, is continued by reflection, and
         cropped.
@@ -118,7 +120,7 @@ class SmallNet:
             settings = conv_options(stride, padding="VALID" if stride > 1 else "SAME")
             made.operator("CONV_2D", [current, weight, bias], [result], settings)
             current = result
-        if self.whole_picture:
+        if self.whole_image:
             current = _heeding_the_mean(made, current, height, width)
         shuffle = self.scale * self.multiple
         hr = made.tensor([1, shuffle * height, shuffle * width, 3], name="hr")
@@ -127,16 +129,19 @@ class SmallNet:
         )
         if facts:
             made.metadata("EDGESR_FACTS", json.dumps(self.facts()).encode())
-        return made.finish([lr], [hr])
+        content = made.finish([lr], [hr])
+        return seal(content) if UNSEALED.encode() in content else content
 
     def facts(self) -> dict[str, object]:
         """What of this network edgesr's converter would write into its file."""
-        facts: dict[str, object] = {"model": "small", "scale": self.scale}
+        facts: dict[str, object] = {"model": "small", "scale": self.scale, "precision": "fp32"}
         facts |= {"receptive_radius": self.reach, "weights_sha256": "0" * 64}
+        facts |= {"weights_source": "a test", "weights_licence": "none", "content_sha256": UNSEALED}
+        facts |= {"height": 1, "width": 1, "passes": [], "tool_versions": {}}
         if self.multiple > 1:
             facts["size_multiple"] = self.multiple
-        if self.whole_picture:
-            facts["whole_picture"] = True
+        if self.whole_image:
+            facts["whole_image"] = True
         return facts
 
 
@@ -149,6 +154,9 @@ class NumpyRunner:
         self._net = net
         size = (1, shape.scale * shape.height, shape.scale * shape.width, 3)
         self._output = np.empty(size, np.float32)
+
+    def close(self) -> None:
+        """Nothing is held."""
 
     def run(self, lr_nhwc: Float32Array) -> Float32Array:
         """Upscale one tile."""

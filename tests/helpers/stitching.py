@@ -1,15 +1,16 @@
-"""A picture through a network tile by tile, in floating point and without checks on pictures."""
+"""An image through a network tile by tile, in floating point and without checks on images."""
 
 from collections.abc import Callable
 
 import numpy as np
 
-from edgesr.runtime import Float32Array, ModelShape
-from edgesr.tiling import Overlap, cover, fresh_share, kept_slices, read_tile
+from edgesr.runtime.session import Float32Array
+from edgesr.tflite.shape import ModelShape
+from edgesr.upscaling.tiling import Overlap, cover, fresh_share, kept_slices, read_tile
 
 
 def stitch(
-    picture: Float32Array,
+    image: Float32Array,
     apply: Callable[[Float32Array], Float32Array],
     shape: ModelShape,
     overlap: Overlap,
@@ -17,17 +18,17 @@ def stitch(
     """Run a network on every tile and put together what is kept.
 
     Args:
-        picture: RGB, height x width x 3.
+        image: RGB, height x width x 3.
         apply: The network, on one tile.
         shape: Sizes of the tiles.
         overlap: How they lie.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     result = np.full((shape.scale * height, shape.scale * width, 3), -100, np.float32)
     for tile in cover(height, width, shape, overlap):
         within, whole = kept_slices(tile, shape.scale)
         share = fresh_share(tile, shape.scale)
-        made = apply(read_tile(picture, tile, shape))[within]
+        made = apply(read_tile(image, tile, shape))[within]
         if share is not None:
             made = result[whole] + share[..., None] * (made - result[whole])
         result[whole] = made

@@ -1,4 +1,4 @@
-"""Trainings of a second: drawn pictures, short recipes, and how two of them are compared."""
+"""Trainings of a second: synthetic images, short recipes, and how two of them are compared."""
 
 from pathlib import Path
 from typing import Any
@@ -8,15 +8,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from edgesr.testcard import draw_test_card
-from edgesr.train.log import Row, read_rows
-from edgesr.train.recipe import Cosine, Recipe, Stage
-from edgesr.train.run import Places
+from edgesr.images.test_card import draw_test_card
+from edgesr.training.log import Row, read_rows
+from edgesr.training.recipe import Cosine, Recipe, Stage
+from edgesr.training.run import Places
 
 STEPS = 24
 
 
-def draw_pictures(folder: Path, count: int = 12) -> Path:
+def draw_images(folder: Path, count: int = 12) -> Path:
     """Save parts of the test card, which holds gradients, edges, writing and noise."""
     folder.mkdir(parents=True, exist_ok=True)
     card_hwc_u8 = draw_test_card(320, 320)
@@ -63,12 +63,12 @@ def places(folder: Path, output: str | Path = "out", **changes: Any) -> Places:
     """Everything inside one folder of a test, on one thread of the CPU.
 
     Args:
-        folder: Holds `pictures` and the cache.
+        folder: Holds `images` and the cache.
         output: Where the training goes: a name in `folder`, or a path of its own.
         changes: Other fields of `Places`.
     """
     values: dict[str, Any] = {
-        "data": (folder / "pictures",),
+        "data": (folder / "images",),
         "output": folder / output,
         "cache": folder / "cache",
         "device": "cpu",

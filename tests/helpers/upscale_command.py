@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from edgesr.runtime import ModelShape
+from edgesr.tflite.shape import ModelShape
 from helpers.commands import Ran
 from helpers.small_net import SmallNet
 

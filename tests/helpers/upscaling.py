@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesr.runtime import Float32Array
+from edgesr.runtime.session import Float32Array
 
 Pixels = NDArray[np.uint8 | np.uint16]
 _ROUNDING = 0.5 + 1e-3  # grey levels; float32 may fall on the other side of a half

@@ -1,0 +1,1 @@
+"""TFLite's benchmark_model: binary, command line, invocation, log parser."""

@@ -1,0 +1,1 @@
+"""An Android device over adb: list, info, workspace, cool-down."""

@@ -1,0 +1,1 @@
+"""Rules of the GPU delegate: checker, gate, audit, refusals."""

@@ -1,0 +1,1 @@
+"""An ONNX graph: export, third-party files, analysis, calibration, costs."""

@@ -1,0 +1,116 @@
+"""A PyTorch module of the caller's: copied, tried and exported; never changed."""
+
+import copy
+from typing import TYPE_CHECKING
+
+from edgesr.errors import ConversionError, ModuleError, OnnxFileError
+
+if TYPE_CHECKING:
+    import onnx
+    import torch
+    from torch import nn
+
+_ADVICE = (
+    "export it with torch.onnx.export, e.g. with dynamo=True, and convert the file, if that works"
+)
+_REASON_LENGTH = 200
+
+
+def copy_module(module: "nn.Module") -> "nn.Module":
+    """Copy a module for conversion: eval mode, float32, on the CPU, without gradients.
+
+    Wrappers for several devices and of torch.compile are left out.
+
+    Args:
+        module: In any mode, on any device.
+
+    Raises:
+        ModuleError: It cannot be copied.
+    """
+    from torch import nn
+
+    while True:
+        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            inner = module.module
+        else:
+            inner = getattr(module, "_orig_mod", None)  # torch.compile's wrapper
+        if not isinstance(inner, nn.Module):
+            break
+        module = inner
+    try:
+        return copy.deepcopy(module).cpu().float().eval().requires_grad_(False)
+    except Exception as error:  # a module may hold anything, and refuse to be copied in any way
+        raise ModuleError(
+            f"module {type(module).__name__} cannot be copied to the CPU: {_first_line(error)}; "
+            "keep nothing but parameters and buffers as tensors in it"
+        ) from error
+
+
+def export_module(net: "nn.Module", label: str, height: int, width: int) -> "onnx.ModelProto":
+    """Export a module at one size, as a graph without what the exporter leaves.
+
+    Args:
+        net: In eval mode, float32, on the CPU.
+        label: Its name in messages.
+        height: Rows of the input.
+        width: Columns of the input.
+
+    Returns:
+        A model with one float32 input `lr`, 1 x 3 x height x width, and one output `hr`.
+
+    Raises:
+        ModuleError: The module cannot be run or exported at that size, or its output is no image
+            that is a whole multiple of the input.
+    """
+    from converters.onnx_graph.export import INPUT_NAME, OUTPUT_NAME, export
+    from converters.passes.clean import clean
+
+    _check_output(net, label, height, width)
+    try:
+        exported = export(net, height, width)
+    except Exception as error:  # the exporter raises a dozen types, those of the module too
+        raise ModuleError(
+            f"torch's ONNX exporter cannot export {label}: {_first_line(error)}; {_ADVICE}"
+        ) from error
+    try:
+        return clean(exported, height, width, INPUT_NAME, OUTPUT_NAME)
+    except (ConversionError, OnnxFileError) as error:
+        raise ModuleError(f"{label} at {height}x{width}: {error}") from error
+
+
+def _check_output(net: "nn.Module", label: str, height: int, width: int) -> None:
+    """Run a module once, on a grey image, and refuse what is no upscaled image."""
+    import torch
+
+    lr_nchw = torch.full((1, 3, height, width), 0.5)
+    try:
+        with torch.no_grad():
+            hr_nchw: object = net(lr_nchw)
+    except Exception as error:  # a module may raise anything
+        raise ModuleError(
+            f"{label} does not run on 1 x 3 x {height} x {width}: {_first_line(error)}; give a "
+            "module that maps N x 3 x H x W to N x 3 x sH x sW, or another size"
+        ) from error
+    if not isinstance(hr_nchw, torch.Tensor):
+        raise ModuleError(
+            f"{label} returns {type(hr_nchw).__name__}, allowed one tensor; wrap it in a module "
+            "that returns the image alone"
+        )
+    scale = _scale(hr_nchw, height, width)
+    if scale is None or not hr_nchw.is_floating_point():
+        raise ModuleError(
+            f"{label} makes {list(hr_nchw.shape)} ({hr_nchw.dtype}) of {list(lr_nchw.shape)}, "
+            "allowed [1, 3, scale x height, scale x width] in float32"
+        )
+
+
+def _scale(hr_nchw: "torch.Tensor", height: int, width: int) -> int | None:
+    """The upscaling factor; None if the output is no upscaled RGB image."""
+    shape = tuple(hr_nchw.shape)
+    scale = shape[2] // height if len(shape) == 4 else 0
+    return scale if scale >= 1 and shape == (1, 3, scale * height, scale * width) else None
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:_REASON_LENGTH]

@@ -1,0 +1,1 @@
+"""Parity of a file with its network: inputs, gates, verification."""

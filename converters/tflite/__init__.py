@@ -1,0 +1,1 @@
+"""The converter back end: onnx2tf in a child process."""

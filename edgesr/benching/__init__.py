@@ -1,1 +1,0 @@
-"""Latencies: measured on this host, as records, compared, and shown; phones bring their own."""

@@ -1,0 +1,1 @@
+"""Latency on the host: timing, records, comparison."""

@@ -1,0 +1,1 @@
+"""Atomic files, subprocesses, machine facts, progress, liveness."""

@@ -1,0 +1,1 @@
+"""Running a .tflite: session, interpreter, GPU accelerator in a child process, Vulkan."""

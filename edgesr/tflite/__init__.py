@@ -1,0 +1,1 @@
+"""Reading, validating and editing a .tflite without running it."""

@@ -1,0 +1,1 @@
+"""Training images: the store, patches of it, batches of patches."""

@@ -1,0 +1,219 @@
+"""Upscale files and folders, one image after the other.
+
+An image that fails does not stop the others.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgesr.common.files import atomic_outputs, check_writable
+from edgesr.common.progress import ProgressCallback, silent
+from edgesr.errors import EdgeSRError, ImageError, OutputError
+from edgesr.images.encoding import DEFAULT_QUALITY, check_storable, encode_image
+from edgesr.images.files import MAX_PIXELS, ImageData, read_image
+from edgesr.upscaling.final_size import FinalSize, check_pixels, cut_to, resize_to
+from edgesr.upscaling.jobs import Job
+from edgesr.upscaling.upscaler import ImageUpscaler
+
+_NO_RUN = "it is as large as asked already: the network did not run"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Options for reading and writing images.
+
+    Attributes:
+        quality: Of JPEG, WebP and AVIF, 1 to 100.
+        max_pixels: Larger images are refused.
+        overwrite: Whether outputs that exist may be replaced.
+        final_size: What size results get; None for the network's own.
+    """
+
+    quality: int = DEFAULT_QUALITY
+    max_pixels: int = MAX_PIXELS
+    overwrite: bool = False
+    final_size: FinalSize | None = None
+
+
+@dataclass(frozen=True)
+class UpscaledFile:
+    """An image that was upscaled and written.
+
+    Attributes:
+        job: The files.
+        input_size: Height, width of the input.
+        output_size: Height, width of the output.
+        tiles: How often the network ran.
+        one_tile: Whether it saw all of the image at once.
+        seconds: From the decoded image to the written file.
+        notes: What could not be kept, one sentence each.
+    """
+
+    job: Job
+    input_size: tuple[int, int]
+    output_size: tuple[int, int]
+    tiles: int
+    one_tile: bool
+    seconds: float
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SkippedFile:
+    """An image whose result is there already, from a run before."""
+
+    job: Job
+
+
+@dataclass(frozen=True)
+class FailedFile:
+    """An image that was not upscaled; nothing was written for it."""
+
+    job: Job
+    error: EdgeSRError
+
+    @property
+    def message(self) -> str:
+        """The error's message, with the image's name."""
+        text = str(self.error)
+        return text if str(self.job.source) in text else f"{self.job.source}: {text}"
+
+
+class ReadAhead:
+    """Decodes images in the background, one ahead of the one that is worked on.
+
+    The first is decoded as soon as this is made, while the caller loads the network.
+    """
+
+    def __init__(self, paths: Sequence[Path], max_pixels: int) -> None:
+        self._read: Callable[[Path], ImageData] = lambda path: read_image(
+            path, max_pixels=max_pixels
+        )
+        self._paths = iter(paths)
+        self._pool = ThreadPoolExecutor(1)
+        self._next = self._submit()
+
+    def __enter__(self) -> "ReadAhead":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # An interruption does not wait for the end of an image that nobody will use.
+        self._pool.shutdown(wait=kind is None, cancel_futures=True)
+
+    def take(self) -> ImageData:
+        """The next image, in order.
+
+        Raises:
+            ImageError: It cannot be read.
+            IndexError: There are no more.
+        """
+        if self._next is None:
+            raise IndexError("all images were taken")
+        current, self._next = self._next, None
+        image = current.exception() or current.result()
+        self._next = self._submit()
+        if isinstance(image, BaseException):
+            raise image
+        return image
+
+    def _submit(self) -> "Future[ImageData] | None":
+        path = next(self._paths, None)
+        return None if path is None else self._pool.submit(self._read, path)
+
+
+def upscale_files(
+    jobs: Sequence[Job],
+    images: ReadAhead,
+    upscaler: ImageUpscaler,
+    settings: Settings,
+    progress: ProgressCallback = silent,
+) -> Iterator[UpscaledFile | FailedFile]:
+    """Upscale one image after the other.
+
+    Args:
+        jobs: What to do.
+        images: The jobs' sources, in the same order.
+        upscaler: The network.
+        settings: How to read and write.
+        progress: Told of images and of tiles.
+
+    Yields:
+        One result per job, in order.
+    """
+    sources = {_identity(job.source) for job in jobs} - {None}
+    for index, job in enumerate(jobs):
+        if len(jobs) > 1:
+            progress("images", index, len(jobs))
+        try:
+            image = images.take()
+            if _identity(job.target) in sources:
+                raise OutputError(f"output {job.target} is one of the inputs; choose another")
+            yield _upscale_one(job, image, upscaler, settings, progress)
+        except EdgeSRError as error:
+            yield FailedFile(job, error)
+        except OSError as error:
+            reason = error.strerror or error
+            yield FailedFile(job, OutputError(f"cannot write {job.target}: {reason}"))
+        except MemoryError:
+            yield FailedFile(job, ImageError(f"{job.source}: the result does not fit into memory"))
+
+
+def _upscale_one(
+    job: Job,
+    image: ImageData,
+    upscaler: ImageUpscaler,
+    settings: Settings,
+    progress: ProgressCallback,
+) -> UpscaledFile:
+    started = time.perf_counter()
+    check_writable(job.target, overwrite=settings.overwrite)
+    result, runs = _run(job, image, upscaler, settings, progress)
+    content, notes = encode_image(result, job.target, quality=settings.quality)
+    with atomic_outputs([job.target], overwrite=settings.overwrite) as (temporary,):
+        temporary.write_bytes(content)
+    return UpscaledFile(
+        job,
+        (image.height, image.width),
+        (result.height, result.width),
+        sum(upscaler.count_tiles(seen) for seen in runs),
+        all(upscaler.is_one_tile(seen) for seen in runs),
+        time.perf_counter() - started,
+        image.notes + notes + (() if runs else (_NO_RUN,)),
+    )
+
+
+def _run(
+    job: Job,
+    image: ImageData,
+    upscaler: ImageUpscaler,
+    settings: Settings,
+    progress: ProgressCallback,
+) -> tuple[ImageData, list[ImageData]]:
+    """The result at its final size, and the images that the network saw."""
+    scale, final = upscaler.scale, settings.final_size
+    if final is None:
+        check_storable(image, job.target, (scale * image.height, scale * image.width))
+        return upscaler.upscale(image, progress), [image]
+    resized, size = final.resized(image, scale), final.of(image, scale)
+    check_storable(image, job.target, size)
+    check_pixels(resized, settings.max_pixels)
+    if scale == 1:
+        image = cut_to(resize_to(image, final.matlab_scale or resized), size)
+        return upscaler.upscale(image, progress), [image]
+    result, runs = image, list[ImageData]()
+    while result.height < resized[0] or result.width < resized[1]:
+        runs.append(result)
+        result = upscaler.upscale(result, progress)
+    return cut_to(resize_to(result, resized), size), runs
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and number of a file, equal under all of its names; None where there is none."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino

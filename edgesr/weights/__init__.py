@@ -1,0 +1,1 @@
+"""Checkpoints, bundled and published weights, downloads."""

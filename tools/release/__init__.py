@@ -1,0 +1,1 @@
+"""Scripts that make tflite_models/ and the bundled weights."""
