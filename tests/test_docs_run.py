@@ -43,6 +43,7 @@ _NOT_RUN = {
     "--model imdn ": "downloads; tests/converters/test_every_network.py converts it",
     "imdn:4": "downloads; tests/edgesr/cli/test_report.py runs reports",
     "--recipe fmen-s": "downloads its teachers; tests/edgesr/training/test_teacher.py has one",
+    "upscale - ": "reads stdin; tests/edgesr/cli/test_upscale_folders.py gives it an image",
     "torchrun": "several processes; tests/edgesr/training/ runs them",
 }
 
@@ -90,8 +91,9 @@ def _image_pair(folder: Path, name: str) -> None:
 def folder(tmp_path: Path, checkpoint: Path) -> Path:
     """The files that the documents name, and nothing that their commands write."""
     card = Image.fromarray(draw_test_card(60, 80))
-    for name in ("photo.jpg", "photo.png", "large.png", "original.png", "holiday/a.jpg"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    for name in ("photo.jpg", "photo.png", "large.png", "original.png", "holiday/a.jpg",
+                 "photos/2026/b.jpg"):  # fmt: skip
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         card.save(tmp_path / name)
     for name in ("images", "DIV2K"):
         _training_images(tmp_path / name)

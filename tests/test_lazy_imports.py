@@ -24,6 +24,7 @@ _MADE_OF_ONNX = (
     "converters/onnx_graph/graph.py",
     "converters/onnx_graph/calibration.py",
     "converters/onnx_graph/export.py",
+    "converters/onnx_graph/float64.py",
     "converters/onnx_graph/half_precision.py",
     "converters/onnx_graph/native.py",
     "converters/passes/",

@@ -8,19 +8,22 @@ calibration inputs. The smallest weights come last: FP16 is finest there. The bi
 weight of an input that is always 1.
 
 This is the one step of a conversion that is not exact in itself; the gates bound its error. The
-file is as large and as fast as one with plain rounding.
+file is as large and as fast as one with plain rounding. Every CPU chooses the same weights: the
+calibration runs in float64.
 
 Source: Frantar et al., "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained
 Transformers", ICLR 2023, algorithm 1; there for integers, here for a floating-point grid.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
 from converters.onnx_graph import native
+from converters.onnx_graph.float64 import OPERATORS, Float64Session
 from converters.onnx_graph.graph import Graph
 from converters.passes.convolution import Conv, read_conv, set_conv
 from edgesr.common.text import printable
@@ -136,13 +139,18 @@ def _second_moments(
 ) -> dict[_Window, Float64Array]:
     """Sum of x x^T over sampled windows x, each extended by a 1."""
     sources = sorted({conv.source for conv in convs} - {graph.input})
-    session = native.Session(_with_outputs(model, sources))
+    session: native.Session | Float64Session
+    if OPERATORS.issuperset(node.op for node in graph.nodes):
+        session = Float64Session(model)
+    else:  # in float64 it would take minutes; the weights then depend on the CPU
+        session = native.Session(_with_outputs(model, sources))
     totals: dict[_Window, Float64Array] = {}
     rng = np.random.default_rng(0)
     for lr_nchw in calibration_nchw:
         # An empty list would mean all outputs, so the graph's own is requested too.
         values = session.run([*sources, graph.output], lr_nchw)
-        seen = dict(zip([*sources, graph.output], values, strict=True)) | {graph.input: lr_nchw}
+        seen: dict[str, NDArray[Any]] = dict(zip([*sources, graph.output], values, strict=True))
+        seen[graph.input] = lr_nchw
         for window in dict.fromkeys(_window(conv) for conv in convs):
             # In float32 the sums' errors would reach the size of the damping, and another CPU's
             # order of summation would choose other weights.
@@ -154,8 +162,8 @@ def _second_moments(
 
 
 def _columns(
-    tensor_nchw: Float32Array, height: int, width: int, rng: np.random.Generator
-) -> Float32Array:
+    tensor_nchw: NDArray[Any], height: int, width: int, rng: np.random.Generator
+) -> NDArray[Any]:
     """Sampled windows of a zero-padded tensor as columns, with a row of ones."""
     rows, columns = height // 2, width // 2
     padded = np.pad(tensor_nchw[0], ((0, 0), (rows, rows), (columns, columns)))
@@ -164,7 +172,7 @@ def _columns(
     chosen = rng.choice(places, min(places, _SAMPLES), replace=False)
     picked = windows[:, chosen // windows.shape[2], chosen % windows.shape[2]]
     flat = picked.transpose(0, 2, 3, 1).reshape(len(padded) * height * width, -1)
-    return np.vstack([flat, np.ones((1, flat.shape[1]), np.float32)])
+    return np.vstack([flat, np.ones((1, flat.shape[1]), flat.dtype)])
 
 
 def _with_outputs(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:

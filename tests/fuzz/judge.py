@@ -17,7 +17,9 @@ _LEAKED = re.compile(
     r"\b[A-Z]\w*(?:Error|Exception|Warning)\b|weights_only|Field required|unpack_from|<class '"
     r"| object at 0x|NoneType|validation error|pydantic|\.py\b.*line \d"
 )
-_OUR_FRAME = re.compile(r'File "[^"]*/((?:edgesr|converters|android_bench)/[^"]+)", line (\d+)')
+_OUR_FRAME = re.compile(
+    r'File "[^"]*/((?:edgesr|converters|android_bench)/[^"]+)", line (\d+), in (\S+)'
+)
 #: Folders that onnxruntime and torch make wherever temporary files go.
 _OF_LIBRARIES = (".ses", "torchinductor_")
 _TEMPORARY = re.compile(r"(^|/)\.[^/]*\.(part|old)|(^|/)(tmp|\.lock)")
@@ -35,10 +37,8 @@ def findings(case: Case, ended: Ended, folder: Path) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     sent = case.signal[0] if case.signal else 0
     where = _innermost(out + err) if "Traceback (most recent call last)" in out + err else ""
-    # A signal before the first line of ours: Python's own start cannot be kept from its words.
-    starting = sent and (
-        where == f"KeyboardInterrupt at {_NOT_OURS}" or "Python error: init_import_site" in err
-    )
+    # A signal before `main` is called: Python's own start cannot be kept from its words.
+    starting = sent and (_is_before_main(err) or "Python error: init_import_site" in err)
     if where and not starting:
         found.append(("traceback", where))
     if ended.timed_out:
@@ -107,6 +107,15 @@ def _text(case: Case, ended: Ended, out: str, err: str) -> list[tuple[str, str]]
 def _last_line(text: str) -> str:
     lines = [line for line in text.splitlines() if line.strip()]
     return lines[-1][:300] if lines else "(nothing)"
+
+
+def _is_before_main(text: str) -> bool:
+    """Whether a KeyboardInterrupt met Python's start, or the import of the two first packages."""
+    frames = _OUR_FRAME.findall(text)
+    return _last_line(text) == "KeyboardInterrupt" and all(
+        place in ("edgesr/__init__.py", "edgesr/cli/__init__.py") and function == "<module>"
+        for place, _, function in frames
+    )
 
 
 def _innermost(text: str) -> str:
