@@ -21,6 +21,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  --constraint constraints.txt --editable '.[convert,train,dev,docs]'
+	# spandrel declares torchvision, of which no build fits every torch; two of its networks need it.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint constraints.txt --no-deps spandrel einops
 	@touch $(STAMP)
 
 # Convert a checkpoint to a verified .tflite, upscale a photograph with it, compare with bicubic.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from converters.onnx_graph.third_party import OnnxFile
 from converters.parity.test_inputs import ReferenceNetwork
 from converters.source import CALIBRATION_SIDE, TOOLS, Source
+from converters.third_party_checkpoint import ThirdPartyCheckpoint
 from edgesr.errors import EdgeSRError, ModuleError, OnnxFileError
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ ONNX_PASSES = (
 ONNX_ORIGIN = "ONNX file"
 #: The same where they come from a module of the caller's.
 MODULE_ORIGIN = "PyTorch module"
+#: The same where they come from a checkpoint whose network spandrel built.
+CHECKPOINT_ORIGIN = "checkpoint"
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,8 @@ def onnx_source(
         weights_sha256=file.weights_sha256(),
         weights_source=f"{ONNX_ORIGIN} {file.path.name} (sha256 {file.sha256}), by {file.producer}",
         reference_runtime=f"onnxruntime {version}, running {file.path.name} (sha256 {file.sha256})"
-        + (", its FP16 operators in FP32" if file.widened else ""),
+        + (", its FP16 operators in FP32" if file.widened else "")
+        + (", colours bicubic" if file.of_luma else ""),
         tools=("onnxruntime", *TOOLS),
         must_be_clean=not allow_refused,
     )
@@ -155,30 +159,92 @@ def module_source(
             one given.
         ConversionError: A rewrite cannot be exact.
     """
-    from converters.onnx_graph.module import copy_module, export_module
-    from converters.parity.verify import torch_reference
-    from edgesr.weights.checkpoints import weights_sha256
+    from converters.onnx_graph.module import copy_module
 
     net = copy_module(module)
     kind = type(net)
-    label = f"module {kind.__name__}"
+    return _module_source(
+        net,
+        (height, width),
+        label=f"module {kind.__name__}",
+        name=name or kind.__name__,
+        origin=f"{MODULE_ORIGIN} {kind.__module__}.{kind.__qualname__}, given by the caller",
+        scale=scale,
+        value_range=value_range,
+        allow_refused=allow_refused,
+    )
+
+
+def third_party_checkpoint_source(
+    checkpoint: ThirdPartyCheckpoint,
+    height: int,
+    width: int,
+    *,
+    scale: int | None = None,
+    value_range: float | None = None,
+    allow_refused: bool = False,
+) -> Source:
+    """A network that spandrel built from a checkpoint.
+
+    Args:
+        checkpoint: The checkpoint.
+        height: Rows of the input that its `.tflite` is to have.
+        width: Columns of it.
+        scale: The upscaling factor that it must have; by default whatever it has.
+        value_range: The network's own range is [0, value_range]; by default 1, as spandrel has it.
+        allow_refused: Whether operators that the GPU delegate refuses are allowed.
+
+    Raises:
+        ModuleError: The network cannot be run or exported at that size, or is no super-resolution
+            network of that scale.
+        ConversionError: A rewrite cannot be exact.
+    """
+    return _module_source(
+        checkpoint.net,
+        (height, width),
+        label=f"{checkpoint.architecture} x{checkpoint.scale} from {checkpoint.path.name}",
+        name=checkpoint.path.stem,
+        origin=f"{CHECKPOINT_ORIGIN} {checkpoint.path.name} (sha256 {checkpoint.sha256}), "
+        f"{checkpoint.architecture}, built by {checkpoint.builder}",
+        scale=scale,
+        value_range=1.0 if value_range is None else value_range,
+        allow_refused=allow_refused,
+    )
+
+
+def _module_source(
+    net: "nn.Module",
+    size: tuple[int, int],
+    *,
+    label: str,
+    name: str,
+    origin: str,
+    scale: int | None,
+    value_range: float | None,
+    allow_refused: bool,
+) -> Source:
+    """The source of a module in eval mode, float32, on the CPU."""
+    from converters.onnx_graph.module import export_module, with_colour
+    from converters.parity.verify import torch_reference
+    from edgesr.weights.checkpoints import weights_sha256
+
+    net = with_colour(net, *size)
     network = _Network(label, ModuleError, lambda h, w: export_module(net, label, h, w))
-    analysed = _analysed(network, height, width)
+    analysed = _analysed(network, *size)
     if scale not in (None, analysed.scale):
         raise ModuleError(
             f"{label} upscales x{analysed.scale}, got scale {scale}; leave the scale out, or give "
             f"{analysed.scale}"
         )
     version = importlib.metadata.version("torch")
-    origin = f"{kind.__module__}.{kind.__qualname__}"
     return _source(
         network,
         analysed,
         value_range,
         lambda n: torch_reference(net, n),
-        name=safe_name(name or kind.__name__),
+        name=safe_name(name),
         weights_sha256=weights_sha256(net),
-        weights_source=f"{MODULE_ORIGIN} {origin}, given by the caller",
+        weights_source=origin,
         reference_runtime=f"PyTorch {version}, running {label} in eval mode",
         tools=("torch", "onnxruntime", *TOOLS),
         must_be_clean=not allow_refused,

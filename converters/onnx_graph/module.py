@@ -46,6 +46,60 @@ def copy_module(module: "nn.Module") -> "nn.Module":
         ) from error
 
 
+def with_colour(net: "nn.Module", height: int, width: int) -> "nn.Module":
+    """Let a network of luma upscale RGB, as `converters.onnx_graph.ends.with_colour` does.
+
+    Args:
+        net: In eval mode, float32, on the CPU.
+        height: Rows of its input.
+        width: Columns of it.
+
+    Returns:
+        A module of RGB around a network that takes one channel alone; any other as it is.
+    """
+    import torch
+
+    def run(channels: int) -> "torch.Tensor | None":
+        try:
+            with torch.no_grad():
+                hr: object = net(torch.full((1, channels, height, width), 0.5))
+        except Exception:  # a module may raise anything; the caller runs it again
+            return None
+        return hr if isinstance(hr, torch.Tensor) else None
+
+    if run(3) is not None or (hr_nchw := run(1)) is None:
+        return net
+    scale = _scale(hr_nchw, height, width, channels=1)
+    return net if scale is None else _coloured(net, scale)
+
+
+def _coloured(net: "nn.Module", scale: int) -> "nn.Module":
+    import torch
+    from torch import nn
+    from torch.nn import functional as f
+
+    from converters.onnx_graph.ends import LUMA
+
+    class Coloured(nn.Module):
+        """N x 3 x H x W to N x 3 x (scale H) x (scale W)."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+            parts = torch.tensor(LUMA)
+            self.parts = nn.Buffer(parts.reshape(1, 3, 1, 1))
+            self.others = nn.Buffer((torch.eye(3) - parts).reshape(3, 3, 1, 1))
+            self.each = nn.Buffer(torch.ones(3, 1, 1, 1))
+
+        def forward(self, lr_nchw: torch.Tensor) -> torch.Tensor:
+            luma_hr = self.net(f.conv2d(lr_nchw, self.parts))
+            rest = f.conv2d(lr_nchw, self.others)
+            rest_hr = f.interpolate(rest, scale_factor=scale, mode="bicubic")
+            return f.conv2d(luma_hr, self.each) + rest_hr
+
+    return Coloured().eval()
+
+
 def export_module(net: "nn.Module", label: str, height: int, width: int) -> "onnx.ModelProto":
     """Export a module at one size, as a graph without what the exporter leaves.
 
@@ -104,11 +158,12 @@ def _check_output(net: "nn.Module", label: str, height: int, width: int) -> None
         )
 
 
-def _scale(hr_nchw: "torch.Tensor", height: int, width: int) -> int | None:
-    """The upscaling factor; None if the output is no upscaled RGB image."""
+def _scale(hr_nchw: "torch.Tensor", height: int, width: int, channels: int = 3) -> int | None:
+    """The upscaling factor; None if the output is no upscaled image of that many channels."""
     shape = tuple(hr_nchw.shape)
     scale = shape[2] // height if len(shape) == 4 else 0
-    return scale if scale >= 1 and shape == (1, 3, scale * height, scale * width) else None
+    expected = (1, channels, scale * height, scale * width)
+    return scale if scale >= 1 and shape == expected else None
 
 
 def _first_line(error: Exception) -> str:

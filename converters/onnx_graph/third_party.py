@@ -26,21 +26,25 @@ OPSETS = (9, 23)
 
 _STANDARD = ("", "ai.onnx")
 _MAX_BYTES = 2**31 - 1  # a protobuf message ends there, and so do the interfaces to onnxruntime
-_COLOURS = 3
+_CHANNELS = (1, 3)
+_FLOATS = (1, 10)  # float32, float16
+_TRIED = 48  # a side at which a network of open size is tried
 _ADVICE = "export it with torch.onnx.export(net.eval(), torch.zeros(1, 3, 64, 64), FILE)"
 
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """An ONNX file whose network maps one RGB image to another, NCHW, float32.
+    """An ONNX file whose network maps one image to another.
 
     Attributes:
         path: The file.
         sha256: Digest of its bytes; weights in other files are left out of it.
-        model: Its model, with the weights of other files.
+        model: Its model, with the weights of other files; RGB, NCHW, float32 at both ends,
+            whatever the file has.
         height: Rows of its input; None where they are left open.
         width: Columns of its input, likewise.
         widened: Whether the file computes in FP16; the model here computes the same in FP32.
+        of_luma: Whether its network upscales luma alone; the model here adds the colours.
     """
 
     path: Path
@@ -49,6 +53,7 @@ class OnnxFile:
     height: int | None
     width: int | None
     widened: bool = False
+    of_luma: bool = False
     _sessions: "dict[tuple[int, int], Session]" = field(
         default_factory=dict[tuple[int, int], "Session"], compare=False
     )
@@ -121,19 +126,38 @@ def read_onnx(path: Path) -> OnnxFile:
         OnnxFileError: It is missing, no ONNX, lacks its external data, or its network has another
             number of inputs or outputs, other layouts, types, domains or opsets.
     """
+    from converters.onnx_graph import ends
     from converters.onnx_graph.half_precision import computes_in_half, in_float32
     from converters.onnx_graph.native import named_errors
 
     content = read_regular(path, OnnxFileError, limit=_MAX_BYTES)
     model = _parsed(path, content)
     _check_operators(path, model)
-    height, width = _check_ends(path, model)
-    widened = computes_in_half(model)
-    if widened:
-        with named_errors(str(path), OnnxFileError, _ADVICE):
-            model = in_float32(model)
+    form = _check_ends(path, model)
+    widened = computes_in_half(model) or ends.has_half_ends(model)
+    with named_errors(str(path), OnnxFileError, _ADVICE):
+        if widened:
+            model = in_float32(ends.with_float32_ends(model))
+        if form.channels_last:
+            model = ends.with_channels_first(model)
+        if form.channels == 1:
+            scale = _scale(path, model, form.height or _TRIED, form.width or _TRIED)
+            model = ends.with_colour(model, scale)
     sha256 = hashlib.sha256(content).hexdigest()
-    return OnnxFile(path, sha256, model, height, width, widened)
+    return OnnxFile(path, sha256, model, form.height, form.width, widened, form.channels == 1)
+
+
+def _scale(path: Path, model: "onnx.ModelProto", height: int, width: int) -> int:
+    """The factor by which a network of one channel enlarges, found by running it once."""
+    session = _untouched(model, (height, width))
+    (hr_nchw,) = session.run(None, np.full((1, 1, height, width), 0.5, np.float32))
+    scale = hr_nchw.shape[2] // height if hr_nchw.ndim == 4 else 0
+    if scale < 1 or hr_nchw.shape != (1, 1, scale * height, scale * width):
+        raise OnnxFileError(
+            f"{path} makes {list(hr_nchw.shape)} of [1, 1, {height}, {width}], allowed [1, 1, "
+            "scale x height, scale x width]"
+        )
+    return scale
 
 
 def _parsed(path: Path, content: bytes) -> "onnx.ModelProto":
@@ -200,8 +224,25 @@ def _check_operators(path: Path, model: "onnx.ModelProto") -> None:
         )
 
 
-def _check_ends(path: Path, model: "onnx.ModelProto") -> tuple[int | None, int | None]:
-    """Check input and output; return the input's height and width, None where open."""
+@dataclass(frozen=True)
+class _Form:
+    """Of a network's input.
+
+    Attributes:
+        channels: 3 (RGB) or 1 (luma).
+        height: Rows; None where they are open.
+        width: Columns, likewise.
+        channels_last: Whether it is N x H x W x C.
+    """
+
+    channels: int
+    height: int | None
+    width: int | None
+    channels_last: bool
+
+
+def _check_ends(path: Path, model: "onnx.ModelProto") -> _Form:
+    """Check input and output; return the input's form."""
     weights = {i.name for i in model.graph.initializer}
     inputs = [i for i in model.graph.input if i.name not in weights]
     if len(inputs) != 1 or len(model.graph.output) != 1:
@@ -211,21 +252,26 @@ def _check_ends(path: Path, model: "onnx.ModelProto") -> tuple[int | None, int |
         )
     for what, end in (("input", inputs[0]), ("output", model.graph.output[0])):
         kind = end.type.tensor_type
-        if kind.elem_type != 1:
+        if kind.elem_type not in _FLOATS:
             name = _type_name(kind.elem_type)
             raise OnnxFileError(
-                f"{path}: {what} {printable(end.name)} is {name}, allowed float32; export the "
-                "network in it"
+                f"{path}: {what} {printable(end.name)} is {name}, allowed float32 and float16; "
+                "export the network in it"
             )
     dims = inputs[0].type.tensor_type.shape.dim
     sizes = [d.dim_value if d.dim_value > 0 else None for d in dims]  # some write -1 for open
-    if len(sizes) != 4 or sizes[0] not in (None, 1) or sizes[1] not in (None, _COLOURS):
-        shown = [d.dim_value or d.dim_param or "?" for d in dims]
-        raise OnnxFileError(
-            f"{path}: input {printable(inputs[0].name)} has shape {shown}, allowed [1, 3, "
-            f"height, width]: RGB, channels first, batch 1; {_ADVICE}"
-        )
-    return sizes[2], sizes[3]
+    if len(sizes) == 4 and sizes[0] in (None, 1):
+        if sizes[1] in _CHANNELS:
+            return _Form(sizes[1], sizes[2], sizes[3], channels_last=False)
+        if sizes[3] in _CHANNELS:
+            return _Form(sizes[3], sizes[1], sizes[2], channels_last=True)
+        if sizes[1] is None:
+            return _Form(3, sizes[2], sizes[3], channels_last=False)
+    shown = [d.dim_value or d.dim_param or "?" for d in dims]
+    raise OnnxFileError(
+        f"{path}: input {printable(inputs[0].name)} has shape {shown}, allowed [1, 3, height, "
+        f"width] or [1, height, width, 3]: RGB, or luma with 1 in place of 3, batch 1; {_ADVICE}"
+    )
 
 
 def _type_name(number: int) -> str:

@@ -127,7 +127,7 @@ def _named(
         OptionError: Neither names a network.
         CheckpointError: The file was made from weights that edgesr does not have.
     """
-    from converters.third_party_source import MODULE_ORIGIN, ONNX_ORIGIN
+    from converters.third_party_source import CHECKPOINT_ORIGIN, MODULE_ORIGIN, ONNX_ORIGIN
     from edgesr.networks.spec import find_spec
     from edgesr.tflite.origin import weights_of_file
 
@@ -136,12 +136,17 @@ def _named(
         raise OptionError(f"{described.path} names no network; give a name, a file or a module")
     if facts is None or weights is not None:
         return network or (facts.model if facts else ""), weights
-    if network is None and facts.weights_source.startswith((ONNX_ORIGIN, MODULE_ORIGIN)):
-        kind = "file with --onnx FILE" if facts.weights_source.startswith(ONNX_ORIGIN) else "module"
-        raise CheckpointError(
-            f"{described.path} was made from another network's {facts.weights_source}; name that "
-            f"{kind}"
-        )
+    kinds = {
+        ONNX_ORIGIN: "file with --onnx FILE",
+        CHECKPOINT_ORIGIN: "file with --checkpoint FILE",
+        MODULE_ORIGIN: "module",
+    }
+    for start, kind in kinds.items():
+        if network is None and facts.weights_source.startswith(f"{start} "):
+            raise CheckpointError(
+                f"{described.path} was made from another network's {facts.weights_source}; name "
+                f"that {kind}"
+            )
     spec = find_spec(facts.model, facts.scale)
     if network is not None and network not in (spec.name, *spec.aliases):
         return network, None

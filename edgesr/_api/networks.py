@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias, get_args
 
 from edgesr._api.options import check_choice
 from edgesr.common.progress import ProgressCallback, silent
-from edgesr.errors import OptionError
+from edgesr.errors import OptionError, UnsupportedCheckpointError
 from edgesr.networks.spec import all_specs
 from edgesr.weights import sources
 from edgesr.weights.sources import Weights
@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 
     from converters.onnx_graph.third_party import OnnxFile
     from converters.source import Source
+    from converters.third_party_checkpoint import ThirdPartyCheckpoint
     from edgesr.weights.checkpoints import LoadedCheckpoint
 
 #: A network's name or alias, a checkpoint or ONNX file, a module, or what the loaders return.
-Network: TypeAlias = "str | os.PathLike[str] | nn.Module | LoadedCheckpoint | OnnxFile"
+Network: TypeAlias = (
+    "str | os.PathLike[str] | nn.Module | LoadedCheckpoint | ThirdPartyCheckpoint | OnnxFile"
+)
 
 _ONNX_SUFFIX = ".onnx"
 
@@ -96,8 +99,10 @@ def check_weights(weights: str | None) -> Weights | None:
 
 def read_network(
     network: Network, *, scale: int | None, weights: str | None, progress: ProgressCallback
-) -> "LoadedCheckpoint | OnnxFile | nn.Module":
+) -> "LoadedCheckpoint | ThirdPartyCheckpoint | OnnxFile | nn.Module":
     """Read what a user names; modules, and what was read before, stay as they are.
+
+    A checkpoint of no network of edgesr's is tried with spandrel.
 
     Raises:
         OptionError: An argument belongs to another kind of network.
@@ -105,7 +110,12 @@ def read_network(
     """
     if isinstance(network, str | os.PathLike):
         if is_name(network) or Path(network).suffix.lower() != _ONNX_SUFFIX:
-            return load_checkpoint(network, scale=scale, weights=weights, progress=progress)
+            try:
+                return load_checkpoint(network, scale=scale, weights=weights, progress=progress)
+            except UnsupportedCheckpointError as error:
+                from converters.third_party_checkpoint import read_third_party
+
+                return read_third_party(Path(network), error)
         from converters.onnx_graph.third_party import read_onnx
 
         network = read_onnx(Path(network))
@@ -115,7 +125,7 @@ def read_network(
 
 
 def resolve(
-    network: "LoadedCheckpoint | OnnxFile | nn.Module",
+    network: "LoadedCheckpoint | ThirdPartyCheckpoint | OnnxFile | nn.Module",
     size: tuple[int, int],
     *,
     scale: int | None = None,
@@ -142,7 +152,12 @@ def resolve(
     """
     from converters.onnx_graph.third_party import OnnxFile
     from converters.source import checkpoint_source
-    from converters.third_party_source import module_source, onnx_source
+    from converters.third_party_checkpoint import ThirdPartyCheckpoint
+    from converters.third_party_source import (
+        module_source,
+        onnx_source,
+        third_party_checkpoint_source,
+    )
     from edgesr.weights.checkpoints import LoadedCheckpoint
 
     if value_range is not None and not 0 < value_range < float("inf"):
@@ -162,6 +177,12 @@ def resolve(
         )
         _check_scale(source.name, source.scale, scale)
         return source
+    if isinstance(network, ThirdPartyCheckpoint):
+        if name is not None:
+            raise OptionError(f"got name {name!r} for {network.path}: the file's name is taken")
+        return third_party_checkpoint_source(
+            network, *size, scale=scale, value_range=value_range, allow_refused=allow_cpu_operators
+        )
     return module_source(
         network, *size, name=name, scale=scale, value_range=value_range,
         allow_refused=allow_cpu_operators,

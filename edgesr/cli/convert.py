@@ -19,7 +19,7 @@ from edgesr.errors import ConversionError, ParityError
 
 if TYPE_CHECKING:
     from converters.onnx_graph.third_party import OnnxFile
-    from edgesr import ConvertedFile, LoadedCheckpoint
+    from edgesr import ConvertedFile
     from edgesr.weights.sources import Weights
 
 
@@ -39,19 +39,20 @@ Examples:
 @click.option(
     "--checkpoint",
     type=click.Path(path_type=Path),
-    help="PyTorch or safetensors checkpoint; the architecture is detected (--model checks it).",
+    help="PyTorch or safetensors checkpoint; the architecture is detected (--model checks it), "
+    "about 40 more with the extra `spandrel`.",
 )
 @weights_option
 @click.option(
     "--onnx",
     type=click.Path(path_type=Path),
-    help="ONNX file of another super-resolution network: RGB, 1 x 3 x height x width, float32.",
+    help="ONNX file of another super-resolution network, of RGB or luma.",
 )
 @value_range_option
 @click.option(
     "--allow-cpu-operators",
     is_flag=True,
-    help="With --onnx: write the file even if the GPU delegate would refuse operators of it.",
+    help="Of another network: write the file even if the GPU delegate refuses operators of it.",
 )
 @click.option("--fp16", is_flag=True, help="Store the weights in FP16 (the default).")
 @click.option("--fp32", is_flag=True, help="Store the weights in FP32; together with --fp16, both.")
@@ -117,9 +118,11 @@ def command(
 
     if onnx is None and model is None and checkpoint is None:
         raise click.UsageError("give --model NAME (see `edgesr models`) or --checkpoint FILE")
+    if allow_cpu_operators and onnx is None and checkpoint is None:
+        raise click.UsageError("--allow-cpu-operators belongs to --onnx FILE or --checkpoint FILE")
     check_onnx(
         onnx,
-        {"--allow-cpu-operators": allow_cpu_operators},
+        {},
         {"--model": model, "--scale": scale, "--checkpoint": checkpoint, "--weights": weights},
     )
     if scale is not None and model is None:
@@ -138,9 +141,13 @@ def command(
     with _details_of_errors(), progress_bar() as progress:
         progress("prepare", 0, 0)  # imports, and the search for a GPU, take seconds
         import edgesr
+        from edgesr._api.networks import read_network
         from edgesr.weights.sources import load_checkpoint
 
-        network = file or load_checkpoint(model, checkpoint, weights, progress, scale)
+        if checkpoint is not None and model is None:
+            network = read_network(checkpoint, scale=scale, weights=None, progress=progress)
+        else:
+            network = file or load_checkpoint(model, checkpoint, weights, progress, scale)
         log_folding(network)
         files = edgesr.convert(
             network,
@@ -200,11 +207,20 @@ def _print(files: "Sequence[ConvertedFile]", gate: str, *, as_json: bool) -> Non
         printing.converted(file.path, file.manifest)
 
 
-def log_folding(network: "LoadedCheckpoint | OnnxFile") -> None:
-    """Print on stderr that a checkpoint is of a variant, or in training form, which is folded."""
+def log_folding(network: object) -> None:
+    """Print on stderr what a checkpoint was found to be, where that is not what its name says.
+
+    A variant, the training form, which is folded, or a network that spandrel built.
+    """
+    from converters.third_party_checkpoint import ThirdPartyCheckpoint
     from edgesr.cli.support.progress_bar import log_line
     from edgesr.weights.checkpoints import LoadedCheckpoint
 
+    if isinstance(network, ThirdPartyCheckpoint):
+        log_line(
+            f"edgesr: note: {network.path.name} is {network.architecture} x{network.scale}, built "
+            f"by {network.builder}"
+        )
     if not isinstance(network, LoadedCheckpoint):
         return
     for remark in network.notes:

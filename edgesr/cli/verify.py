@@ -125,7 +125,7 @@ def command(
 
 def _network(
     onnx: Path | None, checkpoint: Path | None, model: str | None
-) -> "OnnxFile | LoadedCheckpoint | str | None":
+) -> "OnnxFile | LoadedCheckpoint | Path | str | None":
     """What to compare with; None for what the file itself names."""
     if onnx is not None:
         from converters.onnx_graph.third_party import read_onnx
@@ -134,7 +134,7 @@ def _network(
     if checkpoint is not None:
         import edgesr
 
-        return edgesr.load_checkpoint(checkpoint, model=model)
+        return edgesr.load_checkpoint(checkpoint, model=model) if model else checkpoint
     return model
 
 

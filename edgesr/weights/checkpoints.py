@@ -77,7 +77,7 @@ def load(path: Path, model: str | None = None, scale: int | None = None) -> Load
             f"{path}: the checkpoint is of {found.spec.name} x{found.spec.scale}, not of {wanted}; "
             f"name {found.spec.model}, or give a checkpoint of {wanted}"
         )
-    state = {ours: _as_float32(path, name, weights[name]) for name, ours in found.renamed.items()}
+    state = {ours: as_float32(path, name, weights[name]) for name, ours in found.renamed.items()}
     sha256 = hashlib.sha256(content).hexdigest()
     licence, source = _provenance(found.spec, sha256)
     net = _filled(_build_quietly(found.spec, training_form=found.training_form), state)
@@ -163,7 +163,7 @@ def _require_torch() -> None:
             ) from error
 
 
-def _as_float32(path: Path, name: str, tensor: "Tensor") -> "Tensor":
+def as_float32(path: Path, name: str, tensor: "Tensor") -> "Tensor":
     """The tensor in float32, refused where that is not finite."""
     import torch
 

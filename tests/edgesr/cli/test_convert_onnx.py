@@ -55,21 +55,21 @@ def _old_opset() -> onnx.ModelProto:
     return model
 
 
-def _half_precision() -> onnx.ModelProto:
+def _integers() -> onnx.ModelProto:
     model = _network()
-    model.graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT16
-    half = [helper.make_node("Cast", ["lr"], ["wide"], to=TensorProto.FLOAT)]
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
+    cast = [helper.make_node("Cast", ["lr"], ["wide"], to=TensorProto.FLOAT)]
     for node in model.graph.node:
         node.input[:] = ["wide" if name == "lr" else name for name in node.input]
     kept = list(model.graph.node)
     del model.graph.node[:]
-    model.graph.node.extend([*half, *kept])
+    model.graph.node.extend([*cast, *kept])
     return model
 
 
-def _grey() -> onnx.ModelProto:
-    g = GraphBuilder(1, 32, 24)
-    return g.build(g.conv("lr", (1, 1)))
+def _two_channels() -> onnx.ModelProto:
+    g = GraphBuilder(2, 32, 24)
+    return g.build(g.conv("lr", (2, 3)))
 
 
 def _batched() -> onnx.ModelProto:
@@ -103,8 +103,8 @@ _REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], tuple[str, ...]]] = {
     "two outputs": (_two_outputs, ("outputs", "allowed one of each")),
     "an operator of another domain": (_third_party_operator, ("com.example.Conv", "standard ONNX")),
     "an opset from before": (_old_opset, ("opset 6", "allowed 9 to 23", "opset_version=17")),
-    "FP16 images": (_half_precision, ("float16", "allowed float32")),
-    "grey images": (_grey, ("[1, 1, 32, 24]", "allowed [1, 3, height, width]")),
+    "whole numbers": (_integers, ("uint8", "allowed float32")),
+    "two channels": (_two_channels, ("[1, 2, 32, 24]", "allowed [1, 3, height, width]")),
     "four images at once": (_batched, ("[4, 3, 32, 24]", "batch 1")),
     "a classifier": (_classifier, ("[1, 10, 1, 1] of [1, 3, 32, 24]", "no super-resolution")),
     "a smaller image": (_smaller, ("[1, 3, 16, 12]", "no super-resolution network")),
