@@ -43,7 +43,7 @@ _NOT_RUN = {
     "--model imdn ": "downloads; tests/converters/test_every_network.py converts it",
     "imdn:4": "downloads; tests/edgesr/cli/test_report.py runs reports",
     "--recipe fmen-s": "downloads its teachers; tests/edgesr/training/test_teacher.py has one",
-    "realesr-general": "needs that file; tests/converters/test_third_party_checkpoint.py has such ones",
+    "realesr-general": "that file; tests/converters/test_third_party_checkpoint.py has such",
     "upscale - ": "reads stdin; tests/edgesr/cli/test_upscale_folders.py gives it an image",
     "torchrun": "several processes; tests/edgesr/training/ runs them",
 }
