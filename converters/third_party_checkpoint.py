@@ -6,6 +6,7 @@ alone, which edgesr has read without executing anything.
 
 import hashlib
 import importlib.metadata
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,9 @@ def read_third_party(path: Path, unknown: UnsupportedCheckpointError) -> ThirdPa
     for _, weights in state_dicts(path, loaded):
         state = {name: _finite(path, name, tensor) for name, tensor in weights.items()}
         try:
-            described = spandrel.MAIN_REGISTRY.load(state)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of torch about spandrel's code
+                described = spandrel.MAIN_REGISTRY.load(state)
         except spandrel.UnsupportedModelError:
             continue
         except Exception as error:  # whatever the shapes lead its builders to

@@ -23,6 +23,7 @@ _MADE_OF_TORCH = (
 _MADE_OF_ONNX = (
     "converters/onnx_graph/graph.py",
     "converters/onnx_graph/calibration.py",
+    "converters/onnx_graph/ends.py",
     "converters/onnx_graph/export.py",
     "converters/onnx_graph/float64.py",
     "converters/onnx_graph/half_precision.py",

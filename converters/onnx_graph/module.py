@@ -1,6 +1,7 @@
 """A PyTorch module of the caller's: copied, tried and exported; never changed."""
 
 import copy
+import warnings
 from typing import TYPE_CHECKING
 
 from edgesr.errors import ConversionError, ModuleError, OnnxFileError
@@ -121,7 +122,10 @@ def export_module(net: "nn.Module", label: str, height: int, width: int) -> "onn
 
     _check_output(net, label, height, width)
     try:
-        exported = export(net, height, width)
+        with warnings.catch_warnings():
+            # About what tracing makes a constant: the analysis finds what then fits one size only.
+            warnings.simplefilter("ignore")
+            exported = export(net, height, width)
     except Exception as error:  # the exporter raises a dozen types, those of the module too
         raise ModuleError(
             f"torch's ONNX exporter cannot export {label}: {_first_line(error)}; {_ADVICE}"

@@ -179,6 +179,10 @@ def _overlap(some: Iterable[object], others: Iterable[object]) -> float:
     return (a & b).total() / max((a | b).total(), 1)
 
 
+# Networks of other projects reach 0.03 and 0.38, a known one with other names 0 and 0.7.
+_ALIKE = (0.1, 0.5)
+
+
 def _explain(shapes: Shapes, requested: ArchSpec | None, known: Sequence[ArchSpec]) -> str:
     """One line: what is nearest, and what keeps the state dict from being that."""
     listed = [requested] if requested else known
@@ -188,7 +192,11 @@ def _explain(shapes: Shapes, requested: ArchSpec | None, known: Sequence[ArchSpe
     nearest = max(fits, key=lambda fit: fit.likeness)
     if requested is None:
         names = ", ".join(dict.fromkeys(spec.name for spec in known))
-        start = f"{len(shapes)} parameters that fit no known network ({names}); nearest is "
+        start = f"{len(shapes)} parameters that fit no known network ({names}); "
+        names_alike, shapes_alike = nearest.likeness
+        if names_alike < _ALIKE[0] and shapes_alike < _ALIKE[1]:  # it is of another kind
+            return f"{start}`edgesr models` lists what is supported"
+        start += "nearest is "
     else:
         start = f"{len(shapes)} parameters that are not those of "
     reshaped = [

@@ -29,7 +29,7 @@ CONVERTED: Mapping[str, tuple[str, str, dict[str, Any]]] = {
     "RCAN": (
         "RCAN", "RCAN",
         {"scale": 2, "n_resgroups": 1, "n_resblocks": 1, "n_feats": 16, "reduction": 4,
-         "rgb_range": 1},
+         "rgb_range": 1, "norm": False},
     ),
 }  # fmt: skip
 

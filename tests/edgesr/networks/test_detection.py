@@ -118,6 +118,12 @@ class TestDiagnosis:
         message = self.message(shapes)
         assert "nearest is fmen-s x4 (plain form): 2 of another shape" in message
 
+    def test_of_a_network_of_another_kind_no_nearest_is_named(self) -> None:
+        shapes = {"conv_first.weight": (64, 3, 3, 3), "conv_first.bias": (64,)}
+        message = self.message(shapes)
+        assert "fit no known network (imdn-rtc, " in message
+        assert "nearest" not in message
+
     def test_other_names_for_the_same_shapes_are_recognised(self) -> None:
         renamed = {f"layer{i}": shape for i, shape in enumerate(shapes_of(FMEN_S).values())}
         assert "nearest is fmen-s x4 (plain form): 68 missing" in self.message(renamed)
