@@ -128,9 +128,7 @@ class TestDiagnosis:
         renamed = {f"layer{i}": shape for i, shape in enumerate(shapes_of(FMEN_S).values())}
         assert "nearest is fmen-s x4 (plain form): 68 missing" in self.message(renamed)
 
-    @pytest.mark.parametrize(
-        "filename", ["IMDN_x2.pth", "imdn_baseline.pth", "team39_imdn_plus.pth"]
-    )
+    @pytest.mark.parametrize("filename", ["IMDN_x2.pth", "team39_imdn_plus.pth"])
     def test_relatives_of_a_listed_network_are_nearest_to_it(
         self, shared: Path, filename: str
     ) -> None:
