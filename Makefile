@@ -1,4 +1,5 @@
-# Everything needs only Python 3.11; `make demo` and `make test` create .venv themselves.
+# Everything needs only Python 3.11, 3.12 or 3.13 (`make PYTHON=python3.13 ...`); `make demo` and
+# `make test` create .venv themselves. Under 3.10 and 3.14 `make install` has what runs a .tflite.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,19 +12,23 @@ ifneq ($(wildcard ../shared/reference),)
 export EDGESR_SHARED ?= $(abspath ../shared)
 endif
 
-.PHONY: install demo test fuzz lint format docs models system-deps clean
+.PHONY: install demo test fuzz lint format docs models constraints system-deps clean
+
+# All extras where torch, TensorFlow and onnx2tf have builds; EXTRAS='[onnx]' leaves out torch.
+EXTRAS ?= $(shell $(PYTHON) -c 'import sys; \
+  print("[convert,train,dev,docs]" if (3, 11) <= sys.version_info[:2] <= (3, 13) else "")')
 
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v == (3, 11) else \
-	  f"got Python {v[0]}.{v[1]}, need 3.11 (onnx2tf 1.28.8): make PYTHON=python3.11 ...")'
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 14) else \
+	  f"got Python {v[0]}.{v[1]}, allowed 3.10 to 3.14: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  --constraint constraints.txt --editable '.[convert,train,dev,docs]'
+	  --constraint constraints.txt --editable '.$(EXTRAS)'
 	# spandrel declares torchvision, of which no build fits every torch; two of its networks need it.
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  --constraint constraints.txt --no-deps spandrel einops
+	$(if $(findstring convert,$(EXTRAS)),$(BIN)/python -m pip install --quiet \
+	  --disable-pip-version-check --constraint constraints.txt --no-deps spandrel einops)
 	@touch $(STAMP)
 
 # Convert a checkpoint to a verified .tflite, upscale a photograph with it, compare with bicubic.
@@ -62,6 +67,16 @@ docs: $(STAMP)
 # The files in tflite_models/ anew, with manifests, cards and table: minutes, on a quiet machine.
 models: $(STAMP)
 	$(BIN)/python -m tools.release.models
+
+# The newest versions of everything that install together, into constraints.txt; run the tests then.
+constraints:
+	rm -rf build/constraints
+	$(PYTHON) -m venv build/constraints
+	build/constraints/bin/pip install --quiet '.[convert,train,dev,docs]'
+	build/constraints/bin/pip install --quiet --no-deps spandrel einops
+	( sed '/^[^#]/,$$d' constraints.txt; build/constraints/bin/pip freeze --exclude edgesr \
+	  | sed 's/+cpu$$//; s/$$/; python_version >= "3.11"/' ) > constraints.new
+	mv constraints.new constraints.txt
 
 # What the full test suite needs of Debian: the Vulkan loader, Chromium for its SwiftShader
 # driver, and adb.

@@ -122,7 +122,7 @@ def _record(
     named: dict[str, Path], plan: Plan, adb: str, outcomes: Sequence[_Outcome]
 ) -> BenchRecord:
     return BenchRecord(
-        created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        created_at=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         edgesr=__version__,
         adb=adb,
         host=system(),

@@ -1,8 +1,8 @@
 """Options of a conversion: size and precision, and the files' standard names."""
 
-import enum
 from dataclasses import dataclass
 
+from edgesr.common.compat import StrEnum
 from edgesr.errors import SizeError
 from edgesr.networks.spec import ArchSpec
 from edgesr.tflite.sizes import read_size
@@ -15,7 +15,7 @@ MIN_SIDE = 16
 MAX_SIDE = 16384
 
 
-class Precision(enum.StrEnum):
+class Precision(StrEnum):
     """Type in which the weights are stored; input and output are float32 in both."""
 
     FP16 = "fp16"

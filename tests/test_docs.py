@@ -5,11 +5,11 @@
 
 import importlib.util
 import re
-import tomllib
 from collections.abc import Iterator
 
 import click
 import pytest
+import tomllib
 
 from edgesr.cli.app import cli
 from helpers.documents import DOCUMENTS, ROOT, read_document

@@ -7,16 +7,16 @@ Sources: tensorflow/lite/tools/benchmark/{benchmark_model,benchmark_tflite_model
 tools/delegates/*_provider.cc, litert/tools/benchmark_litert_model.cc.
 """
 
-import enum
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from android_bench.errors import SettingError
+from edgesr.common.compat import StrEnum
 from edgesr.runtime.precision import ComputePrecision
 
 
-class Delegate(enum.StrEnum):
+class Delegate(StrEnum):
     """Delegate that computes."""
 
     CPU = "cpu"
@@ -31,14 +31,14 @@ class Delegate(enum.StrEnum):
         return self in (Delegate.CPU, Delegate.XNNPACK)
 
 
-class GpuBackend(enum.StrEnum):
+class GpuBackend(StrEnum):
     """The GPU's programming interface."""
 
     CL = "cl"
     GL = "gl"
 
 
-class Flavour(enum.StrEnum):
+class Flavour(StrEnum):
     """Which of the two tools called benchmark_model."""
 
     CLASSIC = "classic"

@@ -76,7 +76,7 @@ def read_health(device: Device) -> Health:
     level = values.get("level", "")
     status = _STATUS.search(thermal)
     return Health(
-        at=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+        at=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds"),
         thermal_status=int(status[1]) if status else None,
         battery_celsius=battery_celsius(values),
         battery_percent=int(level) if level.isdecimal() else None,

@@ -7,7 +7,6 @@ reference times lie in the protocol.
 
 import hashlib
 import importlib.resources
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,6 +18,7 @@ from android_bench.device.cooldown import Cooldown
 from android_bench.errors import SettingError
 from android_bench.plan import Plan
 from android_bench.record import BenchRecord, ProtocolFacts, Score, SectionScore
+from edgesr.common.compat import tomllib
 from edgesr.common.inputs import read_regular
 from edgesr.common.record import Record, first_problem
 from edgesr.runtime.precision import ComputePrecision

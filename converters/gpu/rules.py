@@ -7,13 +7,13 @@ differ, the stricter one counts. What depends on a device or on the runtime's ve
 converters/gpu/checker.py applies them.
 """
 
-import enum
 from dataclasses import dataclass
 
+from edgesr.common.compat import StrEnum
 from edgesr.tflite.model import OperatorView, TensorView
 
 
-class Severity(enum.StrEnum):
+class Severity(StrEnum):
     """Consequence of a rule violation."""
 
     REFUSED = "refused"  # the operator falls back to the CPU, or the file is refused

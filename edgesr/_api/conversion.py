@@ -127,7 +127,7 @@ def convert(
     )
     if size is not None:
         ConversionSpec(*size, precisions)  # a bad size is refused before anything is downloaded
-    require("converting", ("torch", "onnx", "onnxruntime", "onnx2tf", "tensorflow"), "convert")
+    require("converting", ("onnx", "onnxruntime", "onnx2tf", "tensorflow"), "convert")
     from converters import pipeline
     from converters.parity.test_inputs import shared_photos
     from edgesr.weights.checkpoints import LoadedCheckpoint

@@ -6,7 +6,6 @@ one JSON object: the measurements, `too_large`, or `error`.
 
 import json
 import re
-import resource
 import statistics
 import sys
 import time
@@ -93,6 +92,8 @@ def _limit_memory(limit_bytes: int | None) -> bool:
     if limit_bytes is None or used is None or reserved is None:
         return False
     wanted = reserved + max(0, limit_bytes - used)
+    import resource  # there are sizes above on Linux alone, which has it
+
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     if hard == resource.RLIM_INFINITY or wanted < hard:
         resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))

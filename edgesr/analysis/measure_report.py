@@ -81,7 +81,8 @@ def measure_report(
 
     threads = request.threads or available_threads()
     shown = _shown_image(request.image) if request.needs_image else None
-    load = os.getloadavg()[0]
+    # Windows has none
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     with temporary_file_errors():
         folder = tempfile.TemporaryDirectory(prefix="edgesr-report-")
     with folder as name:
@@ -206,7 +207,7 @@ def _conditions(threads: int, load: float, deadline: "Deadline") -> dict[str, st
     cpus = available_threads()
     busy = ": other programs were running, and times are longer than on an idle machine"
     return {
-        "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "made": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "processor": f"{processor()}, {cpus} CPUs; threads used: {threads}",
         "system": system(),
         "edgesr": __version__,

@@ -6,16 +6,15 @@ Every size runs in a process of its own, so that the peak memory is that size's 
 import dataclasses
 import json
 import math
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgesr.common import subprocesses
+from edgesr.common.compat import StrEnum
 from edgesr.common.progress import ProgressCallback, silent
 from edgesr.errors import EdgeSRError
 from edgesr.tflite.resize import resize
@@ -73,6 +72,7 @@ SIZES = (128, 256, 384, 512, 640, 768, 896, 1024)
 _RUNS = 3
 _MIB = 2**20
 _GROWTH_MARGIN = 0.5  # of the time that the pixels predict; caches and threads make it uneven
+_SIGKILL = 9  # which Windows lacks
 _MEMORY_WORDS = ("bad_alloc", "allocate", "MemoryError", "out of memory")
 _VALUES_BYTES = 4
 
@@ -259,7 +259,7 @@ def outcome_of(
                 name, side, StressState.TOO_LARGE, f"{answer['too_large']}, {allowed}"
             )
         return StressOutcome(name, side, StressState.MEASURED, **answer)
-    if ended.status == -signal.SIGKILL:
+    if ended.status == -_SIGKILL:
         reason = "the system killed the process, as it does when memory runs out"
         return StressOutcome(name, side, StressState.TOO_LARGE, reason)
     if any(word in ended.err for word in _MEMORY_WORDS):

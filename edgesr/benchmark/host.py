@@ -96,7 +96,7 @@ def run_host_benchmark(
     cases = [case for setting in plan.settings for case in _measure(named, setting, plan, progress)]
     interpreter = interpreter_class()
     return HostRecord(
-        created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        created_at=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         edgesr=__version__,
         host=system(),
         files=file_facts(named),
@@ -240,7 +240,7 @@ def _start(path: Path, setting: HostSetting, runs: int) -> _Start:
 def _load() -> float | None:
     try:
         return os.getloadavg()[0]
-    except OSError:
+    except (AttributeError, OSError):  # Windows has none
         return None
 
 

@@ -5,6 +5,7 @@ import math
 import platform
 import shutil
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,10 @@ def system() -> str:
 
 def processor() -> str:
     """The processor's name; "unknown" where the system has none."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        if sys.platform == "darwin":
+            asked = ["sysctl", "-n", "machdep.cpu.brand_string"]
+            return subprocess.check_output(asked, text=True, timeout=5).strip()
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
@@ -46,11 +50,11 @@ def processor() -> str:
 
 def free_bytes() -> float:
     """Memory available without swapping; unbounded where it is unknown."""
+    import psutil
+
     try:
-        with Path("/proc/meminfo").open() as lines:
-            found = next(line for line in lines if line.startswith("MemAvailable:"))
-        return 1024.0 * int(found.split()[1])
-    except (OSError, StopIteration, ValueError, IndexError):
+        return float(psutil.virtual_memory().available)
+    except (OSError, psutil.Error):  # e.g. a container without /proc
         return math.inf
 
 

@@ -56,22 +56,35 @@ async def run(argv: Sequence[str], limit_s: float) -> ProcessResult:
         _running.add(process.pid)
         try:
             status = await asyncio.wait_for(process.wait(), limit_s)
-        except TimeoutError:
+        except asyncio.TimeoutError:  # not the built-in one before Python 3.11
             pass
         finally:  # also when the user interrupts
             if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+                _kill(process.pid)
                 await process.wait()
             _running.discard(process.pid)
         return ProcessResult(status, _text(out), _text(err), limit_s)
 
 
+def _kill(pid: int) -> None:
+    """Kill a program and what it started; nothing happens where it has ended."""
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(OSError):
+            os.killpg(pid, signal.SIGKILL)
+        return
+    import psutil  # Windows has no process groups
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        program = psutil.Process(pid)
+        for process in (*program.children(recursive=True), program):
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
+
 def kill_running() -> None:
     """Kill the programs that run now, before this process is ended by force."""
     for pid in list(_running):
-        with contextlib.suppress(OSError):
-            os.killpg(pid, signal.SIGKILL)
+        _kill(pid)
 
 
 def run_to_end(argv: Sequence[str], limit_s: float) -> ProcessResult:

@@ -1,11 +1,12 @@
 """The words of a diagnosis."""
 
-import enum
 import os
 from dataclasses import dataclass
 
+from edgesr.common.compat import StrEnum
 
-class State(enum.StrEnum):
+
+class State(StrEnum):
     """State of a part of the machine."""
 
     OK = "ok"
@@ -15,7 +16,7 @@ class State(enum.StrEnum):
     UNCHECKED = "unchecked"
 
 
-class Area(enum.StrEnum):
+class Area(StrEnum):
     """Area of a check."""
 
     MACHINE = "machine"

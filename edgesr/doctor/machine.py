@@ -11,7 +11,8 @@ from pathlib import Path
 from edgesr.common.machine import free_bytes, system_package
 from edgesr.doctor.check import Area, Check, State, size_text, usable_cpus
 
-_CONVERT_PYTHON = (3, 11)
+_PYTHONS, _CONVERT_PYTHONS = ((3, 10), (3, 14)), ((3, 11), (3, 13))
+_BEST_PYTHON = "3.11"
 # What a conversion of RTC at 720x480 took (benchmarks/convert_cost.py).
 _CONVERT_BYTES = 2.15 * 2**30
 
@@ -34,34 +35,27 @@ def folder_checks(others: list[Check]) -> list[Check]:
 
 
 def _python() -> Check:
-    version = platform.python_version()
-    if sys.version_info[:2] == _CONVERT_PYTHON:
-        return Check(Area.MACHINE, "Python", State.OK, f"{version}, {sys.executable}", needed=True)
-    needed = ".".join(map(str, _CONVERT_PYTHON))
-    return Check(
-        Area.MACHINE,
-        "Python",
-        State.BROKEN,
-        f"{version}, {sys.executable}; converting needs {needed}",
-        f"python{needed} -m venv .venv"
-        if shutil.which(f"python{needed}")
-        else system_package(f"python{needed}-venv", f"Python {needed}"),
-        needed=True,
-    )
+    found, version = f"{platform.python_version()}, {sys.executable}", sys.version_info[:2]
+    if _CONVERT_PYTHONS[0] <= version <= _CONVERT_PYTHONS[1]:
+        return Check(Area.MACHINE, "Python", State.OK, found, needed=True)
+    if _PYTHONS[0] <= version <= _PYTHONS[1]:
+        found += "; upscaling and inspecting run, converting needs 3.11 to 3.13"
+        return Check(Area.MACHINE, "Python", State.MISSING, found, _other_python())
+    found += "; edgesr needs 3.10 to 3.14"
+    return Check(Area.MACHINE, "Python", State.BROKEN, found, _other_python(), needed=True)
+
+
+def _other_python() -> str:
+    if shutil.which(f"python{_BEST_PYTHON}"):
+        return f"python{_BEST_PYTHON} -m venv .venv"
+    return system_package(f"python{_BEST_PYTHON}-venv", f"Python {_BEST_PYTHON}")
 
 
 def _platform() -> Check:
     name = platform.platform()
-    if sys.platform == "linux":
-        return Check(Area.MACHINE, "platform", State.OK, name, needed=True)
-    return Check(
-        Area.MACHINE,
-        "platform",
-        State.BROKEN,
-        f"{name}; edgesr runs on Linux only",
-        "use Linux, e.g. in a container",
-        needed=True,
-    )
+    if sys.platform != "linux":
+        name += "; edgesr is tested on Linux only"
+    return Check(Area.MACHINE, "platform", State.OK, name, needed=True)
 
 
 def _cpus() -> Check:

@@ -12,6 +12,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from edgesr.common import subprocesses
+from edgesr.common.compat import SAFE_PATH
 from edgesr.common.progress import ProgressCallback, silent
 from edgesr.doctor.check import Area, Check, State, usable_cpus
 
@@ -128,18 +129,25 @@ def _asked() -> list[tuple[str, str, str]]:
     except importlib.metadata.PackageNotFoundError:
         return []
     parsed = [Requirement(line) for line in lines]
-    return [(r.name, extra, str(r.specifier)) for r in parsed for extra in _extras_of(r)]
-
-
-def _extras_of(requirement: Requirement) -> list[str]:
-    """The extras for users that ask for it; the base is ""."""
-    marker = requirement.marker
     return [
-        extra
-        for extra in _EXTRAS
-        if (marker is None) == (extra == "")
-        and (marker is None or marker.evaluate({"extra": extra}))
+        (r.name, extra, str(r.specifier)) for extra in _EXTRAS for r in _asked_by(extra, parsed)
     ]
+
+
+def _asked_by(extra: str, all_of_them: Sequence[Requirement]) -> list[Requirement]:
+    """What an extra asks for beyond the base, also through other extras; the base is ""."""
+    found: list[Requirement] = []
+    for requirement in all_of_them:
+        marker = requirement.marker
+        if extra and (marker is None or marker.evaluate({"extra": ""})):
+            continue  # it is the base's
+        if marker is not None and not marker.evaluate({"extra": extra}):
+            continue
+        if requirement.name == "edgesr":
+            found += [r for other in requirement.extras for r in _asked_by(other, all_of_them)]
+        else:
+            found.append(requirement)
+    return found
 
 
 def _look(name: str, extra: str, versions: str) -> Package:
@@ -181,7 +189,7 @@ async def _import_all(modules: Sequence[str], progress: ProgressCallback) -> dic
     async def try_one(module: str) -> None:
         async with free:
             # -P: a file in this folder that has a library's name is not the library.
-            argv = [sys.executable, "-P", "-c", _IMPORT, module]
+            argv = [sys.executable, *SAFE_PATH, "-c", _IMPORT, module]
             ended = await subprocesses.run(argv, _IMPORT_LIMIT_S)
         said = ended.err.rpartition("\0")[2].strip()
         reason = said if (ended.status or 0) > 0 and said else ended.reason
@@ -189,7 +197,5 @@ async def _import_all(modules: Sequence[str], progress: ProgressCallback) -> dic
         progress("importing packages", len(problems), len(modules))
 
     progress("importing packages", 0, len(modules))
-    async with asyncio.TaskGroup() as group:
-        for module in modules:
-            group.create_task(try_one(module))
+    await asyncio.gather(*map(try_one, modules))
     return problems

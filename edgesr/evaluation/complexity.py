@@ -14,8 +14,8 @@ Only the standard library.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
+from edgesr.common.compat import StrEnum
 from edgesr.common.liveness import peak_live_size
 
 

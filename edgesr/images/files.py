@@ -6,7 +6,6 @@ upscaling makes: they become 8-bit grey, RGB, or RGB with alpha. CMYK becomes RG
 profile (then sRGB, without a profile) if it has one.
 """
 
-import enum
 import io
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesr.common.compat import StrEnum
 from edgesr.common.inputs import read_regular
 from edgesr.errors import ImageError
 from edgesr.images import png
@@ -34,7 +34,7 @@ _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _ORIENTATION, _EXTRA = 256, 257, 258, 262,
 _MAX_BYTES = 2**31  # more than twice what MAX_PIXELS are in 16-bit RGBA
 
 
-class Format(enum.StrEnum):
+class Format(StrEnum):
     """A kind of image file."""
 
     PNG = "PNG"

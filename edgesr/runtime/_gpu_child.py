@@ -27,6 +27,8 @@ SOFTWARE = b"software"
 _PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 # Between two dispatches all threads may sleep for a moment, hence several looks.
 _CALM_CHECKS, _CHECK_S = 3, 0.01
+# Vulkan's, OpenCL's and WebGPU's; Metal's on macOS.
+_ACCELERATORS = ("*LiteRt*GpuAccelerator*", "*LiteRtMetalAccelerator*")
 _RUNNING = "R"  # proc_pid_stat(5)
 
 
@@ -52,20 +54,22 @@ def main() -> None:
 
 def _die_with_parent() -> None:
     """End this process with its parent, also during a run of minutes."""
-    with contextlib.suppress(AttributeError, OSError):  # Linux alone has it
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # Linux alone has it
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _missing() -> str | None:
-    """What is not installed: the Vulkan loader, or the accelerator itself."""
+    """What is not installed: the Vulkan loader, which Linux needs, or the accelerator itself."""
     import ai_edge_litert
 
-    try:
-        ctypes.CDLL("libvulkan.so.1")
-    except OSError:
-        return "no loader"
+    if sys.platform == "linux":
+        try:
+            ctypes.CDLL("libvulkan.so.1")
+        except OSError:
+            return "no loader"
     folder = Path(next(iter(ai_edge_litert.__path__)))
-    return None if any(folder.glob("libLiteRt*GpuAccelerator*")) else "no accelerator"
+    found = [file for pattern in _ACCELERATORS for file in folder.glob(pattern)]
+    return None if found else "no accelerator"
 
 
 def _serve(connection: "Connection[bytes, bytes]", model: Any, count: int) -> None:  # noqa: ANN401

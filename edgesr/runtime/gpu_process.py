@@ -1,6 +1,7 @@
 """A child process for native code that may crash or hang, with its log."""
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from multiprocessing import Pipe
 
+from edgesr.common.compat import SAFE_PATH
 from edgesr.errors import AcceleratorError
 from edgesr.runtime import gpu_log
 
@@ -17,6 +19,7 @@ from edgesr.runtime import gpu_log
 SMALLER = "convert at a smaller --size"
 
 # A process that a driver holds in the kernel outlives its killing: it is not waited for.
+_SIGKILL = 9  # which Windows lacks
 _DEATH_LIMIT_S = 10.0
 
 
@@ -49,10 +52,12 @@ class GpuProcess:
             ) from error
 
     def _start(self, pipe: int, variables: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+        if sys.platform == "win32":
+            raise OSError(errno.ENOSYS, "a process cannot inherit a pipe by its number on Windows")
         # It imports what this process would, and nothing that lies in the working folder (-P).
         path = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "edgesr.runtime._gpu_child", str(pipe)],
+            [sys.executable, *SAFE_PATH, "-m", "edgesr.runtime._gpu_child", str(pipe)],
             env={**os.environ, **variables, "PYTHONPATH": path},
             stdin=subprocess.DEVNULL,
             stdout=self._log,
@@ -130,7 +135,7 @@ class GpuProcess:
         log = self.log
         self.close()
         # Linux kills a process for memory without a message to it.
-        memory = status == -signal.SIGKILL or gpu_log.is_out_of_memory(log)
+        memory = status == -_SIGKILL or gpu_log.is_out_of_memory(log)
         hint = f", probably out of memory: {self._more_memory}" if memory else ""
         return (
             f"LiteRT's GPU accelerator {_ending(status)} while {doing}{hint}; "

@@ -1,9 +1,9 @@
 """Arithmetic of a run, whatever type the weights are stored in."""
 
-import enum
+from edgesr.common.compat import StrEnum
 
 
-class ComputePrecision(enum.StrEnum):
+class ComputePrecision(StrEnum):
     """Floating-point type that a backend computes in."""
 
     FP16 = "fp16"

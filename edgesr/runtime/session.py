@@ -6,7 +6,6 @@ in either precision, in a child process (edgesr/runtime/gpu.py).
 """
 
 import contextlib
-import enum
 import math
 import os
 from collections.abc import Generator
@@ -17,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesr.common.compat import StrEnum
 from edgesr.common.litert import require_litert
 from edgesr.errors import ModelFileError
 from edgesr.runtime.gpu import GpuDevice, GpuModel
@@ -34,7 +34,7 @@ Float32Array = NDArray[np.float32]
 _XNNPACK_FORCE_FP16 = 4  # XNNPACK's XNN_FLAG_FORCE_FP16_INFERENCE
 
 
-class Backend(enum.StrEnum):
+class Backend(StrEnum):
     """Runtime, device and precision of the arithmetic."""
 
     CPU = "cpu"

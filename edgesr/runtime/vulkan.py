@@ -4,7 +4,6 @@ A driver is a shared library that a manifest (a small JSON file) names; the Vulk
 manifests. Source: "Vulkan Loader and Driver Interface", the chapter on driver discovery.
 """
 
-import enum
 import json
 import os
 import shutil
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from edgesr.common.compat import StrEnum
 from edgesr.errors import NoGpuError
 
 #: What the loader reads from the environment; the first one that is set counts.
@@ -42,7 +42,7 @@ _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-sta
 _LAVAPIPE = ("lvp_", "libvulkan_lvp")
 
 
-class DriverKind(enum.StrEnum):
+class DriverKind(StrEnum):
     """Origin of a driver, in the order in which they are tried."""
 
     CHOSEN = "named by the environment"

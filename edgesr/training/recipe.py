@@ -6,7 +6,6 @@ Importing this module imports no torch.
 """
 
 import itertools
-import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -23,6 +22,7 @@ from pydantic import (
     ValidationError,
 )
 
+from edgesr.common.compat import tomllib
 from edgesr.common.inputs import read_regular
 from edgesr.common.record import describe_problem, true_problems
 from edgesr.errors import EdgeSRError

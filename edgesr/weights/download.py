@@ -121,8 +121,11 @@ def receive(
 def file_sha256(path: Path) -> str:
     """Digest of a file in hexadecimal; empty if there is no file that can be read."""
     try:
+        digest = hashlib.sha256()
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            while block := file.read(_CHUNK_BYTES):
+                digest.update(block)
+        return digest.hexdigest()
     except OSError:
         return ""
 

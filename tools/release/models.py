@@ -168,7 +168,7 @@ def _conditions() -> LatencyConditions:
         runtime=f"ai-edge-litert {version('ai-edge-litert')}, XNNPACK, FP32 arithmetic",
         system=system(),
         python=platform.python_version(),
-        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        date=datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
     )
 
 

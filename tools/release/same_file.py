@@ -6,7 +6,6 @@ library, can change one of these roundings, and then those after it. Everything 
 must be equal to the bit on every machine.
 """
 
-import enum
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,13 +14,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesr.common.compat import StrEnum
 from edgesr.tflite.facts import FACTS_ENTRY
 from edgesr.tflite.model import ModelView, TensorView, read_model
 
 _OF_THE_MACHINE = ("tool_versions", "content_sha256")
 
 
-class Sameness(enum.StrEnum):
+class Sameness(StrEnum):
     """Result of a comparison."""
 
     IDENTICAL = "identical to the bit"

@@ -109,7 +109,7 @@ def bundle(
         outputs = default_outputs(source, spec, Path(scratch))
         (manifest,) = convert(source, spec, outputs)
         quality = _quality(checkpoint, outputs[Precision.FP16], benchmarks)
-    ended = datetime.datetime.fromtimestamp(folder.record.stat().st_mtime, datetime.UTC)
+    ended = datetime.datetime.fromtimestamp(folder.record.stat().st_mtime, datetime.timezone.utc)
     record = WeightsRecord(
         model=checkpoint.spec.name,
         scale=checkpoint.spec.scale,

@@ -92,6 +92,9 @@ def report_stopped(*, terminated: bool, what: str = "nothing half-written is lef
 @contextlib.contextmanager
 def _watched() -> Generator[None]:
     """Watch for SIGTERM in a second thread, also after the block if the signal came in it."""
+    if sys.platform == "win32":  # another program ends this one there without a signal
+        yield
+        return
     try:
         reading, writing = os.pipe()
     except OSError:  # too few files are allowed; then nothing watches

@@ -11,12 +11,12 @@ Source: Bhardwaj et al., "Collapsible Linear Blocks for Super-Efficient Super Re
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edgesr.common.compat import StrEnum
 from edgesr.errors import ArchitectureError
 from edgesr.networks.reparam import Kernel, as_conv, collapse, identity, parallel, pointwise_first
 

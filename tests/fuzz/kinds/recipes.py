@@ -1,10 +1,11 @@
 """Damaged and odd recipes through `edgesr train`."""
 
-import tomllib
 from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
+
+import tomllib
 
 from fuzz.case import Case, damage, edit_tree
 
