@@ -104,7 +104,7 @@ def _check_command(words: list[str]) -> None:
         _parse(words)
     elif program == "torchrun":
         _parse(words[words.index("edgesr") :])
-    elif program == "pip":
+    elif program in ("pip", "uv", "pipx"):
         project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
         extras = re.findall(r"\[(\w+)\]", " ".join(rest))
         assert set(extras) <= set(project["optional-dependencies"]), words

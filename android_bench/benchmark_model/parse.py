@@ -370,10 +370,11 @@ def _has_spread(stats: Stats, width_ms: float, slack_ms: float) -> bool:
     """
     if stats.std_ms is None:
         return True
-    least = width_ms / math.sqrt(2 * stats.count)
     exact = stats.last_ms is not None  # of a `count=` line, in whole microseconds
-    rounding = slack_ms + (0 if exact else 3 * _TWO_DECIMALS)
-    return least - rounding <= stats.std_ms <= width_ms / 2 + slack_ms
+    rounding = 0 if exact else _TWO_DECIMALS  # of each number
+    least = max(0, width_ms - 2 * rounding) / math.sqrt(2 * stats.count) - rounding
+    most = width_ms / 2 + 2 * rounding
+    return least - slack_ms <= stats.std_ms <= most + slack_ms
 
 
 def _check_memory(memory: Memory) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from edgesr.cli.support.lines import print_line
+from edgesr.common.text import printable
 from edgesr.errors import ModelFileError
 
 if TYPE_CHECKING:
@@ -183,14 +184,12 @@ def _print_facts(found: "Audit") -> None:
 
 
 def _fact(value: object) -> str:
-    from edgesr.tflite.schema import printable
-
     text = str(value)
     if isinstance(value, dict):
         text = ", ".join(f"{k} {v}" for k, v in cast(dict[str, object], value).items())
     if isinstance(value, list):
         text = ", ".join(map(str, cast(list[object], value)))
-    return printable(text.encode())
+    return printable(text)
 
 
 def _print_verdict(found: "Audit") -> None:

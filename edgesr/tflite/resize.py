@@ -219,7 +219,10 @@ class _Graph:
         inputs = [int(index) for index in operator["inputs"] if index >= 0]
         if len(operator["outputs"]) != 1:
             raise _SizeBuiltInError("has several outputs")
-        channels = self.stated(int(operator["outputs"][0]))[-1]
+        stated = self.stated(int(operator["outputs"][0]))
+        if not stated:
+            raise _SizeBuiltInError("makes one number")
+        channels = stated[-1]
         known = [shapes.get(index, self.stated(index)) for index in inputs]
         if kind in _POINTWISE:
             return known[0]

@@ -1,9 +1,10 @@
-"""What must come out of an image, by another decoder than edgesr's: libpng, libjpeg, libwebp."""
+"""What must come out of an image, by another decoder than edgesr's: libraries of the formats."""
 
 import io
 import json
 import math
 import struct
+from functools import partial
 from pathlib import Path
 
 import imagecodecs
@@ -28,7 +29,15 @@ def decode(content: bytes) -> Pixels:
         ValueError: The decoder refuses the file.
         NoReferenceError: Colours have no one right reading, as those of CMYK.
     """
-    if content.startswith(b"RIFF"):
+    if content.startswith((b"II", b"MM")):
+        if _pillow_mode(content) not in ("L", "RGB", "RGBA"):
+            raise NoReferenceError  # libtiff gives a palette's numbers, and other types as they are
+        decoder = partial(imagecodecs.tiff_decode, index=0)
+    elif content.startswith(b"GIF8"):
+        if _pillow_mode(content) not in ("L", "P") or "transparency" in _pillow_info(content):
+            raise NoReferenceError
+        decoder = partial(imagecodecs.gif_decode, index=0)
+    elif content.startswith(b"RIFF"):
         decoder = imagecodecs.webp_decode
     elif content.startswith(b"BM"):
         decoder = imagecodecs.bmp_decode
@@ -42,10 +51,12 @@ def decode(content: bytes) -> Pixels:
         if _pillow_mode(content) == "CMYK":
             raise NoReferenceError
     else:
-        raise ValueError(f"got {content[:4]!r}, allowed PNG, JPEG, WebP and BMP")
+        raise ValueError(f"got {content[:4]!r}, allowed PNG, JPEG, WebP, BMP, TIFF and GIF")
     try:
         pixels = np.asarray(decoder(content))
     except (ValueError, RuntimeError) as error:  # imagecodecs' own errors are RuntimeErrors
+        if "Wrong record type" in str(error):  # behind a GIF's first image, which is whole
+            raise NoReferenceError from error
         raise ValueError(str(error)) from error
     return _upright(_rgba(pixels), content)
 
@@ -55,6 +66,13 @@ def _pillow_mode(content: bytes) -> str:
         return Image.open(io.BytesIO(content)).mode
     except Exception:
         return ""
+
+
+def _pillow_info(content: bytes) -> dict[str | tuple[int, int], object]:
+    try:
+        return dict(Image.open(io.BytesIO(content)).info)
+    except Exception:
+        return {}
 
 
 def _rgba(pixels: Pixels) -> Pixels:

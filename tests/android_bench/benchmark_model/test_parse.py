@@ -153,6 +153,10 @@ BROKEN = {
         classic(runs=RUNS.replace("std=1948", "std=1100")),
         "no runs have these statistics",
     ),
+    "LiteRT's std 0 of different runs": (
+        LITERT_REPLACED + LITERT_BLOCK.replace("(std):      0.01", "(std):      0"),
+        "no runs have these statistics",
+    ),
     "infinite memory": (
         classic(more=(MEMORY.replace("overall=18.7227", "overall=1e999"),)),
         "no measurement is 1e999",

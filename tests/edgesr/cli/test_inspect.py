@@ -286,6 +286,13 @@ def test_a_file_whose_structure_cannot_be_run_is_not_clean(tmp_path: Path) -> No
     assert "cannot be run: tensor" in found["caveat"]
 
 
+def test_facts_that_no_terminal_can_show_are_escaped(tmp_path: Path) -> None:
+    path = relu_file(tmp_path / "odd.tflite", {FACTS_ENTRY: b'{"model": "\\ud800\\u001b[31m"}'})
+    done = run(path)
+    assert (done.exit_code, done.exception) == (0, None)
+    assert r"\ud800\x1b[31m" in done.output
+
+
 def test_facts_nested_deeply_do_not_end_the_command(tmp_path: Path) -> None:
     path = relu_file(tmp_path / "deep.tflite", {FACTS_ENTRY: 200_000 * b"["})
     for form in ((), ("--json",)):

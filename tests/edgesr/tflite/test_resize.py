@@ -83,6 +83,14 @@ def _summed(made: TfliteBuilder, lr: int, hr: int) -> None:
     made.operator("ADD", [lr, mean], [hr], options("AddOptions"))
 
 
+def _in_one_number(made: TfliteBuilder, lr: int, hr: int) -> None:
+    """The sum over all of it, without a dimension."""
+    total = made.tensor([])
+    axes = made.constant(np.array([0, 1, 2, 3], np.int32))
+    made.operator("SUM", [lr, axes], [total], options("ReducerOptions", keepDims=False))
+    made.operator("ADD", [lr, total], [hr], options("AddOptions"))
+
+
 def _with_a_map(made: TfliteBuilder, lr: int, hr: int) -> None:
     made.operator(
         "MUL", [lr, made.constant(np.ones((1, 8, 12, 3), "f4"))], [hr], options("MulOptions")
@@ -122,6 +130,14 @@ _BUILT_IN = {
     "RESIZE_BILINEAR": _resized,
     "AVERAGE_POOL_2D": _pooled,
 }
+
+
+def test_a_sum_in_one_number_is_named() -> None:
+    made = TfliteBuilder()
+    lr, hr = made.tensor([1, 8, 12, 3], name="lr"), made.tensor([1, 8, 12, 3], name="hr")
+    _in_one_number(made, lr, hr)
+    with pytest.raises(ModelFileError, match=r"SUM .* makes one number"):
+        resize(made.finish([lr], [hr]), 9, 12, "a.tflite")
 
 
 @pytest.mark.parametrize("operator", list(_BUILT_IN))
