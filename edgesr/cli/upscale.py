@@ -164,7 +164,8 @@ def command(
 ) -> None:
     """Upscale images: files, folders of them, or - for stdin and stdout.
 
-    PNG, JPEG, WebP, AVIF, TIFF; BMP, GIF and HEIC (with edgesr[heif]) become PNG.
+    PNG, JPEG, WebP, AVIF, TIFF; BMP, GIF and HEIC (with edgesr[heif]) become PNG. Animations
+    and pages stay what they are.
 
     The image is cut into tiles that overlap far enough for no seam to exist.
     8 or 16 bits, grey, colour and transparency, ICC profile and EXIF stay; EXIF's orientation is

@@ -66,7 +66,7 @@ def encode_image(
     """
     check_storable(image, target)
     kind = format_by_suffix(target)
-    fit, notes = _fit(image, kind)
+    fit, notes = fitted(image, kind)
     try:
         if kind is Format.PNG:
             chunks = fit.png_chunks + png.metadata_chunks(
@@ -82,7 +82,7 @@ def _opaque(pixels_hwc: Pixels) -> bool:
     return bool((pixels_hwc[..., -1] == np.iinfo(pixels_hwc.dtype).max).all())
 
 
-def _fit(image: ImageData, kind: Format) -> tuple[ImageData, tuple[str, ...]]:
+def fitted(image: ImageData, kind: Format) -> tuple[ImageData, tuple[str, ...]]:
     """Reduce an image to what a format can hold; notes list the losses."""
     notes: list[str] = []
     pixels, profile, exif = image.pixels_hwc, image.icc_profile, image.exif
@@ -126,6 +126,14 @@ def _encode_pillow(image: ImageData, kind: Format, quality: int) -> bytes:
 
     pixels = image.pixels_hwc
     encoded = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    file = io.BytesIO()
+    options = pillow_options(image, kind, quality)
+    encoded.save(file, format=kind.value.upper(), **options)
+    return file.getvalue()
+
+
+def pillow_options(image: ImageData, kind: Format, quality: int) -> dict[str, Any]:
+    """What Pillow's encoder is to be told of an image: its metadata, and how to compress."""
     options: dict[str, Any] = {"quality": quality}
     if kind is Format.JPEG:
         options["subsampling"] = "4:4:4"
@@ -141,9 +149,7 @@ def _encode_pillow(image: ImageData, kind: Format, quality: int) -> bytes:
         options = {**_tiff_options(image), **options, "compression": "tiff_adobe_deflate"}
         options.pop("exif", None)
         del options["quality"]
-    file = io.BytesIO()
-    encoded.save(file, format=kind.value.upper(), **options)
-    return file.getvalue()
+    return options
 
 
 def _tiff_options(image: ImageData) -> dict[str, Any]:

@@ -31,7 +31,8 @@ MAX_PIXELS = 89_478_485
 
 # Tags of TIFF.
 _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _ORIENTATION, _EXTRA = 256, 257, 258, 262, 274, 338
-_MAX_BYTES = 2**31  # more than twice what MAX_PIXELS are in 16-bit RGBA
+#: Longer files are refused.
+MAX_BYTES = 2**31  # more than twice what MAX_PIXELS are in 16-bit RGBA
 
 
 class Format(StrEnum):
@@ -158,7 +159,21 @@ def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> ImageData:
         ImageError: The file is missing, unreadable, no such image, damaged, animated or larger
             than allowed.
     """
-    content = read_regular(path, ImageError, limit=_MAX_BYTES)
+    content = read_regular(path, ImageError, limit=MAX_BYTES)
+    return decode_image(path, content, max_pixels)
+
+
+def decode_image(path: Path, content: bytes, max_pixels: int = MAX_PIXELS) -> ImageData:
+    """Decode the bytes of an image file; see `read_image`.
+
+    Args:
+        path: Its name, for messages.
+        content: Its bytes.
+        max_pixels: Larger images are refused before their pixels are decoded.
+
+    Raises:
+        ImageError: It is no such image, damaged, animated or larger than allowed.
+    """
     found = sniff_format(content[:HEAD_BYTES])
     if found is None:
         raise ImageError(
@@ -193,13 +208,13 @@ def _read_by_pillow(path: Path, content: bytes, max_pixels: int) -> ImageData:
     `Image.open` would apply a limit on pixels that is one global number; ours is an argument.
     """
     kind = sniff_format(content[:HEAD_BYTES])
-    image = _open(path, content, kind)
+    image = open_by_pillow(path, content, kind)
     # A JPEG's or HEIC's further frames are a preview, the other eye's view, or other photographs.
     frames = 1 if kind in (Format.JPEG, Format.HEIC) else getattr(image, "n_frames", 1)
     what = "pages" if kind is Format.TIFF else "frames"
     _check_still_and_size(path, (image.height, image.width), frames, max_pixels, what)
     if kind is Format.TIFF:
-        return _read_tiff(image, content)
+        return read_tiff_page(image, content, 0)
     if kind is not Format.JPEG:
         image.load()
         read = from_pillow(image)
@@ -213,13 +228,18 @@ def _read_by_pillow(path: Path, content: bytes, max_pixels: int) -> ImageData:
     return read
 
 
-def _open(path: Path, content: bytes, kind: Format | None) -> Any:  # noqa: ANN401
-    """Read the header of an image by Pillow's plugin for its format."""
+def open_by_pillow(path: Path, content: bytes, kind: Format | None) -> Any:  # noqa: ANN401
+    """Read the header of an image by Pillow's plugin for its format.
+
+    Raises:
+        ImageError: It is HEIC, and the library for that is not installed.
+    """
     from PIL import (
         AvifImagePlugin,
         BmpImagePlugin,
         GifImagePlugin,
         JpegImagePlugin,
+        PngImagePlugin,
         TiffImagePlugin,
         WebPImagePlugin,
     )
@@ -239,6 +259,7 @@ def _open(path: Path, content: bytes, kind: Format | None) -> Any:  # noqa: ANN4
         Format.TIFF: TiffImagePlugin.TiffImageFile,
         Format.BMP: BmpImagePlugin.BmpImageFile,
         Format.GIF: GifImagePlugin.GifImageFile,
+        Format.PNG: PngImagePlugin.PngImageFile,
     }
     return openers[kind](io.BytesIO(content))
 
@@ -293,8 +314,13 @@ def from_pillow(image: "Image.Image") -> ImageData:
     return _described(np.asarray(image.convert(_target_mode(image))), image, notes)
 
 
-def _read_tiff(image: Any, content: bytes) -> ImageData:  # noqa: ANN401
-    """Decode a TIFF of one page that Pillow's plugin opened; of 16-bit colour Pillow keeps 8.
+def read_tiff_page(image: Any, content: bytes, index: int) -> ImageData:  # noqa: ANN401
+    """Decode a page of a TIFF that Pillow's plugin opened; of 16-bit colour Pillow keeps 8.
+
+    Args:
+        image: The plugin, at that page.
+        content: The file.
+        index: The page's number, from 0 on.
 
     Raises:
         ValueError: It is damaged, or of a kind that is not read.
@@ -305,7 +331,7 @@ def _read_tiff(image: Any, content: bytes) -> ImageData:  # noqa: ANN401
     if deep:
         import imagecodecs
 
-        pixels = np.asarray(imagecodecs.tiff_decode(content, index=0))
+        pixels = np.asarray(imagecodecs.tiff_decode(content, index=index))
         # The image's own sizes are those after it was turned.
         stored = (tags.get(_HEIGHT), tags.get(_WIDTH), len(image.mode))
         premultiplied = tags.get(_EXTRA) == (1,)

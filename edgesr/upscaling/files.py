@@ -6,14 +6,17 @@ An image that fails does not stop the others.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from edgesr.common.files import atomic_outputs, check_writable
 from edgesr.common.progress import ProgressCallback, silent
 from edgesr.errors import EdgeSRError, ImageError, OutputError
-from edgesr.images.encoding import DEFAULT_QUALITY, check_storable, encode_image
-from edgesr.images.files import MAX_PIXELS, ImageData, read_image
+from edgesr.images.encoding import DEFAULT_QUALITY, check_storable
+from edgesr.images.files import MAX_PIXELS, ImageData
+from edgesr.images.several import ImageSeries, check_series, encode_series, read_series
 from edgesr.upscaling.final_size import FinalSize, check_pixels, cut_to, resize_to
 from edgesr.upscaling.jobs import Job
 from edgesr.upscaling.upscaler import ImageUpscaler
@@ -89,7 +92,7 @@ class ReadAhead:
     """
 
     def __init__(self, paths: Sequence[Path], max_pixels: int) -> None:
-        self._read: Callable[[Path], ImageData] = lambda path: read_image(
+        self._read: Callable[[Path], ImageSeries] = lambda path: read_series(
             path, max_pixels=max_pixels
         )
         self._paths = iter(paths)
@@ -103,8 +106,8 @@ class ReadAhead:
         # An interruption does not wait for the end of an image that nobody will use.
         self._pool.shutdown(wait=kind is None, cancel_futures=True)
 
-    def take(self) -> ImageData:
-        """The next image, in order.
+    def take(self) -> ImageSeries:
+        """What the next file holds, in order.
 
         Raises:
             ImageError: It cannot be read.
@@ -119,7 +122,7 @@ class ReadAhead:
             raise image
         return image
 
-    def _submit(self) -> "Future[ImageData] | None":
+    def _submit(self) -> "Future[ImageSeries] | None":
         path = next(self._paths, None)
         return None if path is None else self._pool.submit(self._read, path)
 
@@ -148,10 +151,10 @@ def upscale_files(
         if len(jobs) > 1:
             progress("images", index, len(jobs))
         try:
-            image = images.take()
+            series = images.take()
             if _identity(job.target) in sources:
                 raise OutputError(f"output {job.target} is one of the inputs; choose another")
-            yield _upscale_one(job, image, upscaler, settings, progress)
+            yield _upscale_one(job, series, upscaler, settings, progress)
         except EdgeSRError as error:
             yield FailedFile(job, error)
         except OSError as error:
@@ -163,15 +166,28 @@ def upscale_files(
 
 def _upscale_one(
     job: Job,
-    image: ImageData,
+    series: ImageSeries,
     upscaler: ImageUpscaler,
     settings: Settings,
     progress: ProgressCallback,
 ) -> UpscaledFile:
     started = time.perf_counter()
     check_writable(job.target, overwrite=settings.overwrite)
-    result, runs = _run(job, image, upscaler, settings, progress)
-    content, notes = encode_image(result, job.target, quality=settings.quality)
+    check_series(series, job.target)
+    results: list[ImageData] = []
+    runs: list[ImageData] = []
+    for index, image in enumerate(series.images):
+        if len(series.images) > 1:
+            progress("frames", index, len(series.images))
+        if index and np.array_equal(image.pixels_hwc, series.images[index - 1].pixels_hwc):
+            results.append(results[-1])
+            continue
+        result, seen = _run(job, image, upscaler, settings, progress)
+        results.append(result)
+        runs += seen
+    image, result = series.first, results[0]
+    upscaled = replace(series, images=tuple(results))
+    content, notes = encode_series(upscaled, job.target, quality=settings.quality)
     with atomic_outputs([job.target], overwrite=settings.overwrite) as (temporary,):
         temporary.write_bytes(content)
     return UpscaledFile(
@@ -181,7 +197,9 @@ def _upscale_one(
         sum(upscaler.count_tiles(seen) for seen in runs),
         all(upscaler.is_one_tile(seen) for seen in runs),
         time.perf_counter() - started,
-        image.notes + notes + (() if runs else (_NO_RUN,)),
+        tuple(dict.fromkeys(n for i in series.images for n in i.notes))
+        + notes
+        + (() if runs else (_NO_RUN,)),
     )
 
 

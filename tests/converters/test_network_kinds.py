@@ -31,7 +31,6 @@ _REFUSED = {
     "dysample": "only operators that the GPU has a kernel for",
     "asconvsr": "Conv that makes .* computes its kernel .*, allowed a constant",
     "fourier": r"DFT in module body\.0",
-    "luma alone": r"shape \[1, 1, 32, 48\]",
 }
 #: Operators of graphs whose files the GPU accelerator accepted (the record of the benchmark).
 _ON_THE_GPU = {

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgesr.images.encoding import encode_image
+from edgesr.images.several import encode_series
 from helpers.commands import HEED_CTRL_C, RUN, Ran, files_in, run_here, run_on_small_disk
 from helpers.images import noise_image
 from helpers.small_net import SmallNet
@@ -95,9 +95,9 @@ def test_an_operating_systems_error_does_not_stop_the_others(
     def encode(*args: Any, **options: Any) -> Any:
         if error := next(failing, None):
             raise error
-        return encode_image(*args, **options)
+        return encode_series(*args, **options)
 
-    monkeypatch.setattr("edgesr.upscaling.files.encode_image", encode)
+    monkeypatch.setattr("edgesr.upscaling.files.encode_series", encode)
     ran = upscale(folder)
     ran.fails("1 of 2 images failed, 1 upscaled")
     assert f"cannot write {folder / 'a_x2.png'}: Input/output error" in ran.err
