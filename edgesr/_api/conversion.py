@@ -1,5 +1,6 @@
 """Networks to verified `.tflite` files: `convert`, `fold` and `fold_checkpoint`."""
 
+import contextlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from converters.manifest import Manifest
 from converters.spec import DEFAULT_HEIGHT, DEFAULT_WIDTH, ConversionSpec, Precision
 from edgesr._api.networks import Network, read_network, resolve
 from edgesr._api.options import check_choice
-from edgesr.common.files import check_not_input
+from edgesr.common.files import check_not_input, is_folder_name, made_folder
 from edgesr.common.progress import ProgressCallback, silent
 from edgesr.common.requirements import require
 from edgesr.errors import OptionError, OutputError
@@ -67,7 +68,8 @@ def convert(
             By default 720x480, or the one size that an ONNX file has.
         precision: "fp16" or "fp32", in which the weights are stored, or both.
         output: A name ending in .tflite, or a folder for files of the standard name,
-            `<name>_x<scale>_<H>x<W>_<precision>.tflite`; by default the current one.
+            `<name>_x<scale>_<H>x<W>_<precision>.tflite`; by default the current one. A folder
+            that is not there yet is named with a slash at its end, and made.
         gate: "cpu", or "gpu": LiteRT's GPU accelerator must accept every operator and compute the
             right images too, where there is a device for it.
         scale: Which one, of a network of several scales; of a module, the scale that it must have.
@@ -121,9 +123,8 @@ def convert(
     """
     check_choice("gate", gate, ("cpu", "gpu"))
     precisions = _precisions(precision)
-    target = None if output is None else Path(output)
     check_output(
-        target, precisions, [Path(network)] if isinstance(network, str | os.PathLike) else []
+        output, precisions, [Path(network)] if isinstance(network, str | os.PathLike) else []
     )
     if size is not None:
         ConversionSpec(*size, precisions)  # a bad size is refused before anything is downloaded
@@ -143,41 +144,46 @@ def convert(
         read, (spec.height, spec.width), scale=scale, value_range=value_range, name=name,
         allow_cpu_operators=allow_cpu_operators, progress=progress,
     )  # fmt: skip
-    if target is None or target.is_dir():
-        outputs = pipeline.default_outputs(source, spec, target or Path())
-    else:
-        outputs = dict.fromkeys(precisions, target)
-    manifests = pipeline.convert(
-        source,
-        spec,
-        outputs,
-        images=shared_photos() if images is None else Path(images),
-        overwrite=overwrite,
-        gpu_gate=gate == "gpu",
-        threads=threads,
-        progress=progress,
-    )
+    target, is_folder = Path(output or ""), is_folder_name(output or ".")
+    outputs = dict.fromkeys(precisions, target)
+    if is_folder:
+        outputs = pipeline.default_outputs(source, spec, target)
+    with made_folder(target) if is_folder else contextlib.nullcontext():
+        manifests = pipeline.convert(
+            source,
+            spec,
+            outputs,
+            images=shared_photos() if images is None else Path(images),
+            overwrite=overwrite,
+            gpu_gate=gate == "gpu",
+            threads=threads,
+            progress=progress,
+        )
     return [ConvertedFile(outputs[p], m) for p, m in zip(precisions, manifests, strict=True)]
 
 
 def check_output(
-    output: Path | None, precisions: tuple[Precision, ...], inputs: Sequence[Path] = ()
+    output: str | os.PathLike[str] | None,
+    precisions: tuple[Precision, ...],
+    inputs: Sequence[Path] = (),
 ) -> None:
     """Refuse an output that cannot serve, before anything is downloaded.
 
     Raises:
-        OutputError: It is no folder that exists, no name of one `.tflite`, or one of the inputs.
+        OutputError: It is no folder, no name of one `.tflite`, or one of the inputs.
     """
-    if output is None or output.is_dir():
+    if output is None or is_folder_name(output):
         return
     if len(precisions) > 1:
-        raise OutputError(f"got {output} for two files, allowed a folder that exists")
-    if output.suffix != _SUFFIX:
+        raise OutputError(f"got {output} for two files, allowed a folder: {output}{os.sep}")
+    path = Path(output)
+    if path.suffix != _SUFFIX:
         raise OutputError(
-            f"got --output {output}, allowed a folder that exists or a name ending in {_SUFFIX}"
+            f"got --output {output}, allowed a folder (a new one with a slash: {output}{os.sep}) "
+            f"or a name ending in {_SUFFIX}"
         )
-    for path in (output, output.with_suffix(".json")):  # the file and its manifest
-        check_not_input(path, inputs)
+    for written in (path, path.with_suffix(".json")):  # the file and its manifest
+        check_not_input(written, inputs)
 
 
 def _precisions(wanted: str | Iterable[str]) -> tuple[Precision, ...]:

@@ -15,6 +15,7 @@ from edgesr.cli.support.source_options import (
     weights_option,
 )
 from edgesr.cli.support.threads import threads_option
+from edgesr.common.files import is_folder_name
 from edgesr.errors import ConversionError, ParityError
 
 if TYPE_CHECKING:
@@ -64,8 +65,9 @@ Examples:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
-    help="A .tflite to write, or a folder for files of the standard name. Default: this folder.",
+    type=click.Path(),  # a path would lose the slash at its end
+    help="A .tflite to write, or a folder for files of the standard name; OUT/ is made. Default: "
+    "this folder.",
 )
 @click.option(
     "--gate",
@@ -98,7 +100,7 @@ def command(
     fp16: bool,
     fp32: bool,
     size: str | None,
-    output: Path | None,
+    output: str | None,
     gate: str,
     force: bool,
     images: Path | None,
@@ -132,10 +134,10 @@ def command(
     height_width = parse_size(size) if size else None
     wanted = {Precision.FP16: fp16 or not fp32, Precision.FP32: fp32}
     precisions = tuple(p for p, on in wanted.items() if on)
-    if len(precisions) > 1 and output is not None and not output.is_dir():
+    if len(precisions) > 1 and output is not None and not is_folder_name(output):
         raise click.UsageError(
-            f"--fp16 with --fp32 makes two files: got --output {output}, allowed a folder that "
-            "exists"
+            f"--fp16 with --fp32 makes two files: got --output {output}, allowed a folder: "
+            f"{output}/"
         )
     check_output(output, precisions, [path for path in (checkpoint, onnx) if path is not None])
     with _details_of_errors(), progress_bar() as progress:

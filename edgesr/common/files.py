@@ -135,6 +135,33 @@ def remove_temporaries() -> None:
             path.unlink(missing_ok=True)
 
 
+def is_folder_name(name: str | os.PathLike[str]) -> bool:
+    """Whether a name stands for a folder, there or not: one that exists, or with a slash."""
+    slashes = tuple(filter(None, (os.sep, os.altsep)))
+    return os.path.isdir(name) or os.fspath(name).endswith(slashes)
+
+
+@contextlib.contextmanager
+def made_folder(folder: Path) -> Generator[None]:
+    """Make a folder where there is none; it goes again where nothing came into it.
+
+    Raises:
+        OutputError: It cannot be made.
+    """
+    if folder.is_dir():
+        yield
+        return
+    try:
+        folder.mkdir()
+    except OSError as error:
+        raise OutputError(f"cannot make folder {folder}: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # it holds the results
+            folder.rmdir()
+
+
 def remove_leftovers(folders: Sequence[Path]) -> None:
     """Remove what processes that were killed have left of `atomic_outputs` in some folders.
 

@@ -183,3 +183,14 @@ def test_a_signal_leaves_neither_files_nor_processes(
     assert [child for child in children if child.is_running()] == []
     assert files_in(here) == []
     assert list(scratch.glob("edgesr-*")) == []
+
+
+@pytest.mark.slow
+def test_a_folder_with_a_slash_is_made_and_goes_again_without_files(
+    convert: Command, here: Path, checkpoint: Path
+) -> None:
+    assert convert("--checkpoint", checkpoint, "--size", "32x24", "-o", "new/").status == 0
+    assert len(list((here / "new").glob("*.tflite"))) == 1
+    (here / "damaged.onnx").write_bytes(b"no graph")
+    assert convert("--onnx", "damaged.onnx", "-o", "other/").status == 1
+    assert not (here / "other").exists()
