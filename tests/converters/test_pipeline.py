@@ -163,11 +163,11 @@ def test_fmen_s_survives_fp16_arithmetic_only_by_rescaling(convert: Convert, sha
     """The file with the pass keeps 60 dB on photographs; without it about 30 dB."""
     checkpoint = load(shared / "reference" / "fmen_test_weights.pt")
     photos = shared / "train" / "photos"
-    (path,) = convert(checkpoint, ConversionSpec(192, 256), photos).values()
+    (path,) = convert(checkpoint, ConversionSpec(96, 128), photos).values()
     manifest = read_manifest(manifest_path(path))
     assert manifest.fp16_range is not None
     assert manifest.fp16_range.largest_before > 65504 > 64 * manifest.fp16_range.largest_after
-    inputs = [p for p in parity_inputs(192, 256, photos) if p.is_natural]
+    inputs = [p for p in parity_inputs(96, 128, photos) if p.is_natural]
     reference = torch_reference(checkpoint.net, checkpoint.spec.value_range)
     wanted = [reference(image.lr_nhwc) for image in inputs]
 
@@ -195,4 +195,4 @@ def _without_range_pass(checkpoint: LoadedCheckpoint, photos: Path) -> bytes:
     skip = frozenset({"fp16_range"})
     small = pipeline.rewrite(export(checkpoint.net, 128, 128), 255.0, calibration, skip).model
     with Onnx2tf() as worker:
-        return worker.convert(with_input_size(small, 192, 256), half=True)
+        return worker.convert(with_input_size(small, 96, 128), half=True)

@@ -111,8 +111,14 @@ def test_the_code_makes_these_files(
         assert found.sameness is not Sameness.DIFFERENT, str(found)
 
 
+# FMEN-S's FP32 file would take four minutes. What it holds is held to the bit above, and what the
+# network gives by the FP16 file.
+_LIGHT = [file for file in _FILES if not file.stem.startswith("fmen-s") or "fp16" in file.stem]
+for_light_files = pytest.mark.parametrize("file", _LIGHT, ids=lambda file: file.stem)
+
+
 @pytest.mark.slow
-@for_every_file
+@for_light_files
 def test_verify_passes_without_network_and_finds_the_weights_itself(
     file: Path, shared: Path
 ) -> None:
@@ -125,7 +131,7 @@ def test_verify_passes_without_network_and_finds_the_weights_itself(
 
 
 @pytest.mark.slow
-@for_every_file
+@for_light_files
 def test_a_file_has_the_quality_of_its_card(file: Path, shared: Path) -> None:
     (entry,) = [e for e in _measurements().files if e.file == file.name]
     facts = read_manifest(manifest_path(file)).facts
