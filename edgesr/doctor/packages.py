@@ -137,6 +137,7 @@ def _asked() -> list[tuple[str, str, str]]:
 def _asked_by(extra: str, all_of_them: Sequence[Requirement]) -> list[Requirement]:
     """What an extra asks for beyond the base, also through other extras; the base is ""."""
     found: list[Requirement] = []
+    through_others: list[Requirement] = []
     for requirement in all_of_them:
         marker = requirement.marker
         if extra and (marker is None or marker.evaluate({"extra": ""})):
@@ -144,10 +145,11 @@ def _asked_by(extra: str, all_of_them: Sequence[Requirement]) -> list[Requiremen
         if marker is not None and not marker.evaluate({"extra": extra}):
             continue
         if requirement.name == "edgesr":
-            found += [r for other in requirement.extras for r in _asked_by(other, all_of_them)]
+            for other in requirement.extras:
+                through_others += _asked_by(other, all_of_them)
         else:
             found.append(requirement)
-    return found
+    return found + through_others
 
 
 def _look(name: str, extra: str, versions: str) -> Package:
