@@ -63,7 +63,7 @@ def test_missing_packages_are_named_with_the_one_command(make_venv: Callable[...
     main = job(found, "main job")
     assert (main["can_run"], found["main_job_can_run"]) == (False, False)
     assert main["text"] == "cannot run: extra convert missing (torch, onnx)"
-    assert checks_of(found, "extra convert")["ok"]["found"].count(",") == 7
+    assert checks_of(found, "extra convert")["ok"]["found"].count(",") == 6
 
 
 def test_what_only_training_needs_does_not_stop_the_main_job(
