@@ -54,6 +54,8 @@ def decode(content: bytes) -> Pixels:
         raise ValueError(f"got {content[:4]!r}, allowed PNG, JPEG, WebP, BMP, TIFF and GIF")
     try:
         pixels = np.asarray(decoder(content))
+    except IndexError as error:  # libtiff refuses the directory for any tag, also one of no pixels
+        raise NoReferenceError from error
     except (ValueError, RuntimeError) as error:  # imagecodecs' own errors are RuntimeErrors
         if "Wrong record type" in str(error):  # behind a GIF's first image, which is whole
             raise NoReferenceError from error
