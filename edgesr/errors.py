@@ -69,6 +69,10 @@ class ImageError(EdgeSRError):
     """An image cannot be read, or an upscaled one is not fit to be saved."""
 
 
+class VideoError(EdgeSRError):
+    """A video cannot be read, or its result cannot be put into the output's container."""
+
+
 class OutputError(EdgeSRError):
     """An output cannot be written: it exists, its folder is missing, read-only or full."""
 

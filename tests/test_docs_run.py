@@ -25,6 +25,7 @@ from helpers.commands import no_network, run_alone
 from helpers.documents import DOCUMENTS, ROOT, read_document
 from helpers.small_net import SmallNet
 from helpers.third_party_nets import ESPCN, built, exported
+from helpers.videos import make_video
 
 pytestmark = pytest.mark.slow
 
@@ -96,6 +97,7 @@ def folder(tmp_path: Path, checkpoint: Path) -> Path:
                  "photos/2026/b.jpg"):  # fmt: skip
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         card.save(tmp_path / name)
+    make_video(tmp_path / "clip.mp4", sound="aac")
     for name in ("images", "DIV2K"):
         _training_images(tmp_path / name)
     _image_pair(tmp_path / "Set5/x2", "img_001.png")

@@ -1,5 +1,6 @@
 """Super-resolution files as functions of images: `load_model` and `upscale`."""
 
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ from edgesr.upscaling.output_checks import remedy_for
 from edgesr.upscaling.tile_size import MOST_BYTES
 from edgesr.upscaling.tiling import Overlap, choose_overlap
 from edgesr.upscaling.upscaler import ImageUpscaler, Upscaler, open_fitted, open_whole
+from edgesr.upscaling.video.kinds import ENCODERS
+from edgesr.upscaling.video.upscale import VideoSettings
 from edgesr.weights.bundled import model_file
 
 if TYPE_CHECKING:
@@ -73,6 +76,8 @@ class Model:
         self.scale = file.shape.scale
         self.input_size = (file.shape.height, file.shape.width)
         self.notes: tuple[str, ...] = ()
+        digest = hashlib.sha256(file.content).hexdigest()
+        self._identity = repr((digest, str(backend), overlap, whole, tile, memory_mib))
         self._upscaler: ImageUpscaler | None
         threads = threads or available_threads()
         if whole:
@@ -180,12 +185,15 @@ class Model:
         skip_existing: bool | None = None,
         recursive: bool = False,
         file_format: str | None = None,
+        codec: str | None = None,
+        crf: int | None = None,
+        resume: bool | None = None,
         progress: ProgressCallback = silent,
     ) -> Iterator[UpscaledFile | SkippedFile | FailedFile]:
-        """Upscale image files and folders of them; one that fails does not stop the others.
+        """Upscale images, videos and folders of them; one that fails does not stop the others.
 
         Args:
-            inputs: Image files, or folders that hold some.
+            inputs: Files, or folders that hold some.
             output: File for one image, else a folder, which is made if need be; a slash at its
                 end makes it a folder. None for beside each image, as NAME_x<scale>.
             factor: How much larger results are, 1 to 64, whatever the model's scale: it runs as
@@ -201,8 +209,13 @@ class Model:
                 by default those that were found in folders.
             recursive: Whether folders below the folders are searched; `output` gets the same ones.
             file_format: Results' format: "png", "jpeg", "webp", "avif" or "tiff". By default the
-                inputs' own, or that of the output's suffix.
-            progress: Called as (stage, done, total) for images and tiles.
+                inputs' own, or that of the output's suffix. Videos keep theirs.
+            codec: Of videos: "h264", "hevc", "av1", "vp9" or "ffv1". By default h264; hevc for
+                more than 8 bits, vp9 in WebM.
+            crf: The codec's quality, lower is better and larger.
+            resume: Whether videos go on where a run was interrupted; by default those that were
+                found in folders.
+            progress: Called as (stage, done, total) for images, tiles and frames.
 
         Yields:
             One result per image: those that were left out, then the others in order.
@@ -210,6 +223,8 @@ class Model:
         Raises:
             ImageError: A folder holds no image, or the output's suffix stands for no format.
             OutputError: Several images are to go into one file.
+            VideoError: The output's suffix stands for no container of videos.
+            OptionError: The codec is unknown.
             SizeError: Two of `factor`, `size` and `max_side` exclude each other, or one is out of
                 range.
 
@@ -226,6 +241,8 @@ class Model:
         """
         upscaler = self._loaded()
         final = final_size(factor, size, crop=crop, max_side=max_side)
+        if codec is not None:
+            check_choice("codec", codec, ENCODERS)
         if output is not None:
             as_paths([output])
         folder = None if output is None else Path(output)
@@ -234,9 +251,10 @@ class Model:
         jobs, folder = plan(sources, output, label, _format(file_format))
         todo, done = (jobs, []) if overwrite else split_done(jobs, skip_existing)
         yield from map(SkippedFile, done)
-        settings = Settings(quality, max_pixels, overwrite, final)
+        video = VideoSettings(codec, crf, model=self._identity)
+        settings = Settings(quality, max_pixels, overwrite, final, video, resume)
         with (
-            ReadAhead([job.source for job in todo], max_pixels) as ahead,
+            ReadAhead([job.source for job in todo if not job.video], max_pixels) as ahead,
             output_folders(folder, todo),
         ):
             yield from upscale_files(todo, ahead, upscaler, settings, progress)
@@ -331,12 +349,16 @@ def upscale(
     max_side: int | None = None,
     quality: int = DEFAULT_QUALITY,
     overwrite: bool = False,
+    codec: str | None = None,
+    crf: int | None = None,
+    resume: bool = False,
     progress: ProgressCallback = silent,
 ) -> UpscaledFile:
-    """Upscale one image file; for several, load the model once (`Model.upscale_files`).
+    """Upscale one image or video; for several, load the model once (`Model.upscale_files`).
 
     Args:
         image: PNG, JPEG, WebP, AVIF, TIFF, BMP, GIF or HEIC. Bit depth, channels, profile stay.
+            Or a video, with `edgesr[video]`, of which sound and all else stay.
         output: The file to write, its suffix is its format; None for beside the image.
         model: As for `load_model`.
         backend: As for `load_model`.
@@ -351,13 +373,17 @@ def upscale(
         max_side: As for `Model.upscale_files`.
         quality: Of JPEG, WebP and AVIF, 1 to 100.
         overwrite: Whether a file that exists may be replaced.
-        progress: Called as (stage, done, total) after every tile.
+        codec: As for `Model.upscale_files`.
+        crf: As for `Model.upscale_files`.
+        resume: Whether a video goes on where a run was interrupted.
+        progress: Called as (stage, done, total) after every tile; of a video after every frame.
 
     Returns:
         The files, their sizes, and how often the network ran.
 
     Raises:
         ImageError: The image cannot be read, or the result cannot be right.
+        VideoError: The video cannot be read, or the output does not hold it.
         OutputError: The output exists or cannot be written.
         EdgeSRError: As `load_model` and `Model.upscale_files`.
 
@@ -383,7 +409,8 @@ def upscale(
     ) as loaded:
         (result,) = loaded.upscale_files(
             [path], output, factor=factor, size=size, crop=crop, max_side=max_side,
-            quality=quality, overwrite=overwrite, skip_existing=False, progress=progress,
+            quality=quality, overwrite=overwrite, skip_existing=False, codec=codec, crf=crf,
+            resume=resume, progress=progress,
         )  # fmt: skip
     if isinstance(result, FailedFile):
         raise result.error

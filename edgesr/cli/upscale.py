@@ -1,4 +1,4 @@
-"""`edgesr upscale`: images of any size through a `.tflite`."""
+"""`edgesr upscale`: images of any size, and videos, through a `.tflite`."""
 
 import warnings
 from collections.abc import Iterable, Sequence
@@ -34,6 +34,7 @@ Examples:
   edgesr upscale photos/ -r -o photos_x2/
   cat photo.jpg | edgesr upscale - -o - > large.jpg
   edgesr upscale holiday/ --to 1080x1920 --crop -o wallpapers/
+  edgesr upscale clip.mp4 -o clip_x2.mp4 --resume
 """
 )
 @click.argument("images", nargs=-1, required=True, metavar="IMAGES...", type=click.Path())
@@ -51,8 +52,8 @@ Examples:
     "--output",
     metavar="OUT",
     type=click.Path(),  # a path would lose the slash at its end
-    help="File (.png, .jpg, .webp, .avif or .tiff) for one image, else a folder, made if need be; "
-    "OUT/ is always a folder. "
+    help="File (.png, .jpg, .webp, .avif or .tiff; .mp4, .mov, .mkv or .webm) for one image or "
+    "video, else a folder, made if need be; OUT/ is always a folder. "
     "Default: beside each image, as NAME_x<scale>.",
 )
 @click.option(
@@ -62,7 +63,7 @@ Examples:
     "--format",
     "file_format",
     type=click.Choice(["png", "jpeg", "webp", "avif", "tiff"]),
-    help="Format of results. Default: that of OUT's suffix, else each image's own.",
+    help="Format of images. Default: that of OUT's suffix, else each image's own.",
 )
 @click.option("--force", is_flag=True, help="Replace files that exist.")
 @click.option(
@@ -138,6 +139,24 @@ Examples:
     show_default=True,
     help="Refuse larger images, as decompression bombs, and larger results of --factor, --to.",
 )
+@click.option(
+    "--codec",
+    type=click.Choice(["h264", "hevc", "av1", "vp9", "ffv1"]),
+    help="Of videos. Default: h264; hevc for more than 8 bits, vp9 in WebM. ffv1 is lossless.",
+)
+@click.option(
+    "--crf",
+    type=click.IntRange(0, 63),
+    metavar="N",
+    help="Quality of the codec, lower is better and larger. Default: 16 for h264, 18 for hevc, "
+    "22 for av1, 20 for vp9.",
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with a video where a run was interrupted; for those in folders always, without "
+    "--force.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON on stdout.")
 def command(
     *,
@@ -160,12 +179,15 @@ def command(
     max_side: int | None,
     quality: int,
     max_pixels: int,
+    codec: str | None,
+    crf: int | None,
+    resume: bool,
     as_json: bool,
 ) -> None:
-    """Upscale images: files, folders of them, or - for stdin and stdout.
+    """Upscale images and videos: files, folders of them, or - for stdin and stdout.
 
     PNG, JPEG, WebP, AVIF, TIFF; BMP, GIF and HEIC (with edgesr[heif]) become PNG. Animations
-    and pages stay what they are.
+    and pages stay what they are. Videos (with edgesr[video]) keep sound, subtitles and times.
 
     The image is cut into tiles that overlap far enough for no seam to exist.
     8 or 16 bits, grey, colour and transparency, ICC profile and EXIF stay; EXIF's orientation is
@@ -223,13 +245,17 @@ def command(
                     skip_existing=skip_existing or None,
                     recursive=recursive,
                     file_format=file_format,
+                    codec=codec,
+                    crf=crf,
+                    resume=resume or (False if force else None),
                     progress=progress,
                 )
                 _collect(upscaled, results, loaded, alone=len(sources.images) == 1)
     except (KeyboardInterrupt, TerminatedError) as stopped:
         written = sum(isinstance(result, UpscaledFile) for result in results)
         terminated = isinstance(stopped, TerminatedError)
-        report_stopped(terminated=terminated, what=f"whole files written: {written}, others: none")
+        what = f"whole files written: {written}, others: none{_hint_resume(streams.inputs)}"
+        report_stopped(terminated=terminated, what=what)
         raise click.exceptions.Exit(TERMINATED if terminated else 130) from None
     finally:
         if as_json:
@@ -250,6 +276,15 @@ def command(
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _hint_resume(inputs: "Sequence[str]") -> str:
+    """How to go on, where a video that was named may be unfinished."""
+    from edgesr.upscaling.video.kinds import is_video
+
+    if any(Path(name).is_file() and is_video(Path(name)) for name in inputs):
+        return "; --resume goes on with the video"
+    return ""
 
 
 def _read_tile(text: str | None) -> "Tile":
@@ -352,6 +387,8 @@ def _print_lines(results: "Sequence[Result]", streams: "Streams") -> None:
         if isinstance(result, UpscaledFile):
             before, after = ("x".join(map(str, s)) for s in (result.input_size, result.output_size))
             tiles = "1 tile" if result.tiles == 1 else f"{result.tiles} tiles"
+            if result.frames:
+                tiles = f"{_count(result.frames, 'frame')}, {tiles}"
             print_line(
                 f"{streams.named(result.job.source)} {before} -> {result.job.target} {after} "
                 f"({tiles}, {result.seconds:.2f} s)"
@@ -384,6 +421,7 @@ def _print_json(
                 "output_size": _size(result.output_size),
                 "tiles": result.tiles,
                 "one_tile": result.one_tile,
+                "frames": result.frames,
                 "seconds": round(result.seconds, 4),
                 "model": str(model_path),
                 "backend": backend,

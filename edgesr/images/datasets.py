@@ -50,7 +50,9 @@ def check_scale(scale: int) -> None:
         raise SizeError(f"got scale {scale}, allowed 2 and more; name the network's scale")
 
 
-def find_images(folder: Path, *, recursive: bool = False) -> list[Path]:
+def find_images(
+    folder: Path, *, recursive: bool = False, suffixes: Sequence[str] = IMAGE_SUFFIXES
+) -> list[Path]:
     """List the images of a folder by suffix, in the order of their names.
 
     Hidden files are left out: some systems put one that is no image beside every image.
@@ -58,6 +60,7 @@ def find_images(folder: Path, *, recursive: bool = False) -> list[Path]:
     Args:
         folder: The folder.
         recursive: Whether the folders below it are searched too.
+        suffixes: Of the files to list, in small letters.
 
     Raises:
         ImageError: There is no such folder, it cannot be read, or it holds no image.
@@ -68,7 +71,7 @@ def find_images(folder: Path, *, recursive: bool = False) -> list[Path]:
         found = sorted(
             path
             for path in (folder.rglob("*") if recursive else folder.iterdir())
-            if path.suffix.lower() in IMAGE_SUFFIXES
+            if path.suffix.lower() in suffixes
             and not path.name.startswith(".")
             and not os.path.isdir(path)
         )
@@ -76,7 +79,7 @@ def find_images(folder: Path, *, recursive: bool = False) -> list[Path]:
         raise ImageError(f"cannot read folder {folder}: {error.strerror or error}") from error
     if not found:
         raise ImageError(
-            f"{folder} holds no images, allowed {', '.join(IMAGE_SUFFIXES)}; name another folder"
+            f"{folder} holds no images, allowed {', '.join(suffixes)}; name another folder"
         )
     return found
 

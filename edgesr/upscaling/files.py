@@ -6,7 +6,7 @@ An image that fails does not stop the others.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +17,10 @@ from edgesr.errors import EdgeSRError, ImageError, OutputError
 from edgesr.images.encoding import DEFAULT_QUALITY, check_storable
 from edgesr.images.files import MAX_PIXELS, ImageData
 from edgesr.images.several import ImageSeries, check_series, encode_series, read_series
-from edgesr.upscaling.final_size import FinalSize, check_pixels, cut_to, resize_to
+from edgesr.upscaling.final_size import FinalSize, upscale_to
 from edgesr.upscaling.jobs import Job
 from edgesr.upscaling.upscaler import ImageUpscaler
+from edgesr.upscaling.video.upscale import VideoSettings, upscale_video
 
 _NO_RUN = "it is as large as asked already: the network did not run"
 
@@ -33,17 +34,21 @@ class Settings:
         max_pixels: Larger images are refused.
         overwrite: Whether outputs that exist may be replaced.
         final_size: What size results get; None for the network's own.
+        video: Options for videos.
+        resume: Whether interrupted videos go on; None for those found in folders.
     """
 
     quality: int = DEFAULT_QUALITY
     max_pixels: int = MAX_PIXELS
     overwrite: bool = False
     final_size: FinalSize | None = None
+    video: VideoSettings = field(default_factory=VideoSettings)
+    resume: bool | None = None
 
 
 @dataclass(frozen=True)
 class UpscaledFile:
-    """An image that was upscaled and written.
+    """An image or a video that was upscaled and written.
 
     Attributes:
         job: The files.
@@ -53,6 +58,7 @@ class UpscaledFile:
         one_tile: Whether it saw all of the image at once.
         seconds: From the decoded image to the written file.
         notes: What could not be kept, one sentence each.
+        frames: Of a video; 0 for others.
     """
 
     job: Job
@@ -62,6 +68,7 @@ class UpscaledFile:
     one_tile: bool
     seconds: float
     notes: tuple[str, ...]
+    frames: int = 0
 
 
 @dataclass(frozen=True)
@@ -138,7 +145,7 @@ def upscale_files(
 
     Args:
         jobs: What to do.
-        images: The jobs' sources, in the same order.
+        images: The sources of the jobs that are no videos, in the same order.
         upscaler: The network.
         settings: How to read and write.
         progress: Told of images and of tiles.
@@ -151,10 +158,13 @@ def upscale_files(
         if len(jobs) > 1:
             progress("images", index, len(jobs))
         try:
-            series = images.take()
+            series = None if job.video else images.take()
             if _identity(job.target) in sources:
                 raise OutputError(f"output {job.target} is one of the inputs; choose another")
-            yield _upscale_one(job, series, upscaler, settings, progress)
+            if series is None:
+                yield _upscale_video(job, upscaler, settings, progress)
+            else:
+                yield _upscale_one(job, series, upscaler, settings, progress)
         except EdgeSRError as error:
             yield FailedFile(job, error)
         except OSError as error:
@@ -203,6 +213,33 @@ def _upscale_one(
     )
 
 
+def _upscale_video(
+    job: Job, upscaler: ImageUpscaler, settings: Settings, progress: ProgressCallback
+) -> UpscaledFile:
+    started = time.perf_counter()
+    resume = job.found if settings.resume is None else settings.resume
+    done = upscale_video(
+        job.source,
+        job.target,
+        upscaler,
+        replace(settings.video, resume=resume),
+        final=settings.final_size,
+        max_pixels=settings.max_pixels,
+        overwrite=settings.overwrite,
+        progress=progress,
+    )
+    return UpscaledFile(
+        job,
+        done.input_size,
+        done.output_size,
+        done.tiles,
+        done.one_tile,
+        time.perf_counter() - started,
+        done.notes,
+        done.frames,
+    )
+
+
 def _run(
     job: Job,
     image: ImageData,
@@ -211,21 +248,9 @@ def _run(
     progress: ProgressCallback,
 ) -> tuple[ImageData, list[ImageData]]:
     """The result at its final size, and the images that the network saw."""
-    scale, final = upscaler.scale, settings.final_size
-    if final is None:
-        check_storable(image, job.target, (scale * image.height, scale * image.width))
-        return upscaler.upscale(image, progress), [image]
-    resized, size = final.resized(image, scale), final.of(image, scale)
+    size = (settings.final_size or FinalSize()).of((image.height, image.width), upscaler.scale)
     check_storable(image, job.target, size)
-    check_pixels(resized, settings.max_pixels)
-    if scale == 1:
-        image = cut_to(resize_to(image, final.matlab_scale or resized), size)
-        return upscaler.upscale(image, progress), [image]
-    result, runs = image, list[ImageData]()
-    while result.height < resized[0] or result.width < resized[1]:
-        runs.append(result)
-        result = upscaler.upscale(result, progress)
-    return cut_to(resize_to(result, resized), size), runs
+    return upscale_to(settings.final_size, image, upscaler, settings.max_pixels, progress)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from edgesr.common.progress import ProgressCallback, silent
 from edgesr.errors import ImageError, SizeError
 from edgesr.images.files import ImageData
 from edgesr.images.imresize import imresize
 from edgesr.upscaling.transparency import fill_transparent
+from edgesr.upscaling.upscaler import ImageUpscaler
 
 #: The largest factor that images are resized by.
 MAX_FACTOR = 64
@@ -52,9 +54,9 @@ class FinalSize:
         parts = [f"x{self.factor:g}"] if self.factor else []
         return "-".join([*parts, *([f"max{self.max_side}"] if self.max_side else [])])
 
-    def resized(self, image: ImageData, scale: int) -> Size:
+    def resized(self, size: Size, scale: int) -> Size:
         """Height, width that an image of a network of this scale is resized to, before any cut."""
-        height, width = image.height, image.width
+        height, width = size
         if self.size is not None:
             factor = (max if self.crop else min)(self.size[0] / height, self.size[1] / width)
             return max(1, round(factor * height)), max(1, round(factor * width))
@@ -64,9 +66,9 @@ class FinalSize:
             return max(1, round(factor * height)), max(1, round(factor * width))
         return math.ceil(factor * height), math.ceil(factor * width)  # as MATLAB does
 
-    def of(self, image: ImageData, scale: int) -> Size:
-        """Height, width of the result."""
-        return self.size if self.size and self.crop else self.resized(image, scale)
+    def of(self, size: Size, scale: int) -> Size:
+        """Height, width of the result for an image of that height, width."""
+        return self.size if self.size and self.crop else self.resized(size, scale)
 
 
 def final_size(
@@ -139,3 +141,40 @@ def cut_to(image: ImageData, size: Size) -> ImageData:
     top, left = (image.height - size[0]) // 2, (image.width - size[1]) // 2
     kept = image.pixels_hwc[top : top + size[0], left : left + size[1]]
     return replace(image, pixels_hwc=np.ascontiguousarray(kept))
+
+
+def upscale_to(
+    final: FinalSize | None,
+    image: ImageData,
+    upscaler: ImageUpscaler,
+    max_pixels: int,
+    progress: ProgressCallback = silent,
+) -> tuple[ImageData, list[ImageData]]:
+    """Upscale an image to its final size.
+
+    Args:
+        final: The size; None for the network's own.
+        image: Any image.
+        upscaler: The network, which runs as often as needed.
+        max_pixels: Larger results are refused.
+        progress: Told of tiles.
+
+    Returns:
+        The result, and the images that the network saw.
+
+    Raises:
+        ImageError: The result would be too large, or cannot be right.
+    """
+    if final is None:
+        return upscaler.upscale(image, progress), [image]
+    scale, size = upscaler.scale, (image.height, image.width)
+    resized, wanted = final.resized(size, scale), final.of(size, scale)
+    check_pixels(resized, max_pixels)
+    if scale == 1:
+        image = cut_to(resize_to(image, final.matlab_scale or resized), wanted)
+        return upscaler.upscale(image, progress), [image]
+    result, runs = image, list[ImageData]()
+    while result.height < resized[0] or result.width < resized[1]:
+        runs.append(result)
+        result = upscaler.upscale(result, progress)
+    return cut_to(resize_to(result, resized), wanted), runs

@@ -1,4 +1,4 @@
-"""What to upscale, and where to: images found in files and folders, and the names of results."""
+"""What to upscale, and where to: images and videos in files and folders, names of results."""
 
 import contextlib
 import os
@@ -10,7 +10,21 @@ from edgesr.common.files import remove_leftovers
 from edgesr.common.inputs import check_regular
 from edgesr.errors import ImageError, OutputError
 from edgesr.images.datasets import find_images
-from edgesr.images.files import HEAD_BYTES, SUFFIXES, Format, format_by_suffix, sniff_format
+from edgesr.images.files import (
+    HEAD_BYTES,
+    IMAGE_SUFFIXES,
+    SUFFIXES,
+    Format,
+    format_by_suffix,
+    sniff_format,
+)
+from edgesr.upscaling.video.kinds import (
+    CONTAINERS,
+    VIDEO_SUFFIXES,
+    check_target,
+    is_video,
+    video_suffix,
+)
 
 _USUAL_SUFFIX = {
     Format.JPEG: ".jpg",
@@ -19,10 +33,13 @@ _USUAL_SUFFIX = {
     Format.TIFF: ".tiff",
 }
 
+# Of files that folders are searched for.
+_SUFFIXES = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
+
 
 @dataclass(frozen=True)
 class Sources:
-    """Images found in the user's files and folders.
+    """Images and videos found in the user's files and folders.
 
     Attributes:
         images: Files to read, each once, and the folder that each was found in; None where the
@@ -44,11 +61,13 @@ class Job:
         source: The image.
         target: The result.
         found: Whether the image was found in a folder, not named itself.
+        video: Whether it is a video.
     """
 
     source: Path
     target: Path
     found: bool = False
+    video: bool = False
 
 
 def as_paths(names: Sequence[str | os.PathLike[str]]) -> list[Path]:
@@ -65,9 +84,9 @@ def as_paths(names: Sequence[str | os.PathLike[str]]) -> list[Path]:
 def find_sources(
     inputs: Sequence[Path], *, recursive: bool = False, output: Path | None = None
 ) -> Sources:
-    """List the images in files and folders.
+    """List the images and videos in files and folders.
 
-    A file that is named is taken for an image; in a folder, names decide. Names that begin with a
+    A file that is named is taken for one; in a folder, names decide. Names that begin with a
     dot are passed over.
 
     Args:
@@ -76,7 +95,7 @@ def find_sources(
         output: The folder of the results, which is not searched where it lies below an input.
 
     Raises:
-        ImageError: A folder cannot be read, or holds no image.
+        ImageError: A folder cannot be read, or holds neither.
     """
     images: dict[Path, Path | None] = {}
     skipped: list[Path] = []
@@ -84,7 +103,7 @@ def find_sources(
         if not os.path.isdir(path):  # never an error, of a name too long either
             images.setdefault(path, None)
             continue
-        found = find_images(path, recursive=recursive)
+        found = find_images(path, recursive=recursive, suffixes=_SUFFIXES)
         below = set(path.rglob("*") if recursive else path.iterdir())
         if recursive:
             found = [file for file in found if _is_searched(file, path, output)]
@@ -127,13 +146,14 @@ def plan(
         sources: The images.
         output: A file or a folder; a slash at its end makes it a folder.
         label: What is done to the images, e.g. `x2`.
-        kind: The outputs' format; None for that of their inputs.
+        kind: The images' format; None for that of their inputs.
 
     Returns:
         The jobs, and the folder that all outputs go to, if it is one that the user named.
 
     Raises:
         ImageError: The suffix of an output file stands for no format, or for another than `kind`.
+        VideoError: It stands for no container of videos.
         OutputError: Several images are to go into one file, or the folder is a file.
     """
     folder = None if output is None else Path(output)
@@ -141,6 +161,9 @@ def plan(
         slash = os.fspath(output or "").endswith(tuple(filter(None, (os.sep, os.altsep))))
         if sources.single and folder.suffix and not slash:
             (source,) = sources.images
+            if is_video(source, folder):
+                check_target(folder)
+                return [Job(source, folder, video=True)], None
             return [Job(source, _output_file(folder, kind))], None
         _check_folder(folder, sources, slash=slash)
     taken: set[Path] = set()
@@ -149,10 +172,11 @@ def plan(
         parent = source.parent
         if folder is not None:
             parent = folder / (source.parent.relative_to(root) if root else "")
-        suffix = f".{kind.name.lower()}" if kind else _suffix_for(source)
+        video = is_video(source)
+        suffix = _suffix_for(source, kind, video=video)
         target = _free_name(parent, f"{source.stem}_{label}", suffix, taken)
         taken.add(target)
-        jobs.append(Job(source, target, found=root is not None))
+        jobs.append(Job(source, target, found=root is not None, video=video))
     return [job for job in jobs if not (job.found and job.source in taken)], folder
 
 
@@ -194,7 +218,7 @@ def _check_folder(folder: Path, sources: Sources, *, slash: bool) -> None:
         raise OutputError(
             f"output {folder} is a file without a suffix, allowed {', '.join(SUFFIXES)} or a folder"
         )
-    if exists or (folder.suffix.lower() in SUFFIXES and not slash):
+    if exists or (folder.suffix.lower() in (*SUFFIXES, *CONTAINERS) and not slash):
         raise OutputError(
             f"got the file {folder} for several images or a folder of them; name a folder"
         )
@@ -251,8 +275,12 @@ def _make_folder(folder: Path) -> None:
         raise OutputError(f"cannot make output folder {folder}: {error.strerror}") from error
 
 
-def _suffix_for(source: Path) -> str:
+def _suffix_for(source: Path, kind: Format | None, *, video: bool) -> str:
     """The input's own suffix; else its format's usual one, or PNG's where none can be written."""
+    if video:
+        return video_suffix(source)
+    if kind is not None:
+        return f".{kind.name.lower()}"
     if source.suffix.lower() in SUFFIXES:
         return source.suffix
     try:

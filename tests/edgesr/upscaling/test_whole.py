@@ -84,7 +84,7 @@ def test_a_final_size_is_a_factor_or_a_height_and_width(
     assert final.label == label
     image = ImageData(_noise(10, 13))
     for scale in (1, 2):
-        assert final.of(image, scale) == result
+        assert final.of((image.height, image.width), scale) == result
     assert resize_to(image, final.matlab_scale or result).pixels_hwc.shape == (*result, 3)
 
 

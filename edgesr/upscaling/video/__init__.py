@@ -1,0 +1,1 @@
+"""Videos: decoded, upscaled frame by frame and encoded, with all else copied."""
