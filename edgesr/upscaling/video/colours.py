@@ -33,6 +33,8 @@ MATRICES = {1: "BT.709", 4: "FCC", 5: "BT.601", 6: "BT.601", 7: "SMPTE 240M", 9:
 # Videos of more rows are BT.709 to players, where they do not state it.
 _MOST_SD_ROWS = 576
 _WHITE = 65_535.0
+# Rows are converted by so many, which stay in a core's cache; a multiple of those that share.
+_BLOCK_ROWS = 16
 
 
 @dataclass(frozen=True)
@@ -128,25 +130,37 @@ def to_rgb(planes: Sequence[Plane], coding: Coding) -> Uint16Array:
 
 def from_rgb(rgb_hwc: Uint16Array, coding: Coding) -> list[Plane]:
     """Convert RGB to planes of luma and of both colour differences; see `to_rgb`."""
-    red, blue = _SHARES[coding.matrix]
-    shares = np.array([red, 1 - red - blue, blue], np.float64)
+    height, width = rgb_hwc.shape[:2]
     kind = np.uint8 if coding.bits == 8 else np.uint16
-    values = rgb_hwc.astype(np.float32)
-    luma = values @ (shares * (coding.luma_range / _WHITE)).astype(np.float32)
-    planes = [_rounded(luma, coding.black, kind, coding)]
-    few = _gathered(values, coding)
-    for channel, share in ((2, blue), (0, red)):
-        weights = -shares
-        weights[channel] += 1
-        weights *= coding.difference_range / _WHITE / (2 * (1 - share))
-        planes.append(_rounded(few @ weights.astype(np.float32), coding.middle, kind, coding))
+    small = coding.differences_size(height, width)
+    planes: list[Plane] = [np.empty(size, kind) for size in ((height, width), small, small)]
+    luma_weights, *difference_weights = _weights(coding)
+    for top in range(0, height, _BLOCK_ROWS):
+        values = rgb_hwc[top : top + _BLOCK_ROWS].astype(np.float32)
+        _round(values @ luma_weights, coding.black, planes[0][top : top + _BLOCK_ROWS], coding)
+        few = _gathered(values, coding)
+        rows = slice(top >> coding.rows_log2, (top >> coding.rows_log2) + len(few))
+        for plane, weights in zip(planes[1:], difference_weights, strict=True):
+            _round(few @ weights, coding.middle, plane[rows], coding)
     return planes
 
 
-def _rounded(values: Float32Array, zero: float, kind: type[Any], coding: Coding) -> Plane:
+def _weights(coding: Coding) -> list[Float32Array]:
+    """Weights of red, green and blue in luma and in both differences."""
+    red, blue = _SHARES[coding.matrix]
+    shares = np.array([red, 1 - red - blue, blue], np.float64)
+    found = [shares * (coding.luma_range / _WHITE)]
+    for channel, share in ((2, blue), (0, red)):
+        weights = -shares
+        weights[channel] += 1
+        found.append(weights * (coding.difference_range / _WHITE / (2 * (1 - share))))
+    return [weights.astype(np.float32) for weights in found]
+
+
+def _round(values: Float32Array, zero: float, target: Plane, coding: Coding) -> None:
     values += np.float32(zero + 0.5)
     np.clip(values, 0, 2**coding.bits - 1, out=values)
-    return values.astype(kind)
+    np.copyto(target, values, casting="unsafe")
 
 
 def _spread(plane: Float32Array, coding: Coding, size: tuple[int, int]) -> Float32Array:
