@@ -413,6 +413,7 @@ def _print_json(
         if isinstance(result, SkippedFile):
             skipped.append({"input": str(result.job.source), "output": str(result.job.target)})
             continue
+        frames = {"frames": result.frames} if result.frames else {}
         images.append(
             {
                 "input": streams.named(result.job.source),
@@ -421,7 +422,7 @@ def _print_json(
                 "output_size": _size(result.output_size),
                 "tiles": result.tiles,
                 "one_tile": result.one_tile,
-                "frames": result.frames,
+                **frames,
                 "seconds": round(result.seconds, 4),
                 "model": str(model_path),
                 "backend": backend,

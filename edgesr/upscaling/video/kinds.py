@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgesr.common.inputs import check_regular
 from edgesr.errors import OptionError, VideoError
 from edgesr.images.files import HEAD_BYTES, sniff_format
 
@@ -77,9 +78,10 @@ def is_video(path: Path, target: Path | None = None) -> bool:
     named = path.suffix.lower() in VIDEO_SUFFIXES
     named = named or (target is not None and target.suffix.lower() in CONTAINERS)
     try:
+        check_regular(path, VideoError)  # a pipe would block
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
-    except (OSError, ValueError):
+    except (VideoError, OSError):
         return named
     if sniff_format(head) is not None:
         return False
