@@ -196,7 +196,11 @@ def decode_image(path: Path, content: bytes, max_pixels: int = MAX_PIXELS) -> Im
 def _read_png(path: Path, content: bytes, max_pixels: int) -> ImageData:
     header = png.read_header(content)
     _check_still_and_size(path, (header.height, header.width), header.frames, max_pixels)
-    pixels = png.decode_png(content, header)
+    return describe_png(png.decode_png(content, header), header)
+
+
+def describe_png(pixels: Pixels, header: png.PngHeader) -> ImageData:
+    """An upright image of a PNG's pixels, with what its chunks say of them."""
     image = _with_metadata(pixels, header.icc_profile, header.exif, [])
     xmp = upright_xmp(header.xmp) if header.xmp else None
     return replace(image, png_chunks=header.colour_chunks, xmp=xmp, dpi=header.dpi)

@@ -123,6 +123,27 @@ def decode_png(content: bytes, header: PngHeader) -> NDArray[np.uint8 | np.uint1
     return pixels.reshape(header.height, header.width, -1)
 
 
+def decode_frames(content: bytes, count: int) -> NDArray[np.uint8 | np.uint16]:
+    """Decode the frames of an animated PNG as they are shown.
+
+    Returns:
+        Frames x height x width x 1 to 4 channels, uint8 or uint16.
+
+    Raises:
+        ValueError: They are damaged, or not so many.
+    """
+    try:
+        frames = np.asarray(_codec().apng_decode(content))
+    except MemoryError:
+        raise
+    except Exception:  # as in `decode_png`
+        raise ValueError("its frames are damaged or end early") from None
+    frames = frames.reshape(*frames.shape[:3], -1)
+    if len(frames) != count:
+        raise ValueError(f"it states {count} frames, and {len(frames)} are there")
+    return frames
+
+
 @functools.cache
 def _codec() -> Any:  # noqa: ANN401 - the binding has no types
     """The library imagecodecs, without libpng's warnings of what it mends."""

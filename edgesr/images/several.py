@@ -15,6 +15,7 @@ import numpy as np
 
 from edgesr.common.inputs import read_regular
 from edgesr.errors import ImageError
+from edgesr.images import png
 from edgesr.images.encoding import DEFAULT_QUALITY, encode_image, fitted, pillow_options
 from edgesr.images.files import (
     HEAD_BYTES,
@@ -23,6 +24,7 @@ from edgesr.images.files import (
     Format,
     ImageData,
     decode_image,
+    describe_png,
     format_by_suffix,
     from_pillow,
     open_by_pillow,
@@ -122,11 +124,16 @@ def _decode(
         if kind is Format.TIFF:
             pages.append(read_tiff_page(opened, content, index))
             continue
-        opened.load()
-        pages.append(from_pillow(opened))
+        if kind is not Format.PNG:
+            opened.load()
+            pages.append(from_pillow(opened))
         durations.append(float(opened.info.get("duration") or 0))
     if kind is Format.TIFF:
         return ImageSeries(tuple(pages))
+    if kind is Format.PNG:  # Pillow lets damaged frames pass
+        header = png.read_header(content)
+        decoded = png.decode_frames(content, count - start)
+        pages = [describe_png(frame, header) for frame in decoded]
     frames = tuple(replace(pages[0], pixels_hwc=p) for p in _alike([f.pixels_hwc for f in pages]))
     if len(frames) == 1:
         return ImageSeries(frames)

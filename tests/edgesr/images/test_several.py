@@ -1,5 +1,6 @@
 """Animations and pages: every image of a file comes through, with its time and its order."""
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,24 @@ def test_a_truncated_animation_is_refused_or_still(tmp_path: Path, suffix: str) 
         path.write_bytes(content[: int(share * len(content))])
         with pytest.raises(ImageError, match=r"damaged|truncated"):
             read_series(path)
+
+
+def test_an_animated_png_whose_header_states_a_row_too_many_is_refused(tmp_path: Path) -> None:
+    content = bytearray(_animation(tmp_path / "in.png", _frames()).read_bytes())
+    content[20:24] = (25).to_bytes(4, "big")
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    (tmp_path / "tall.png").write_bytes(content)
+    with pytest.raises(ImageError, match="damaged or truncated"):
+        read_series(tmp_path / "tall.png")
+
+
+def test_the_orientation_of_an_animated_png_is_applied_to_every_frame(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    path = _animation(tmp_path / "in.png", _frames(), exif=exif)
+    series = read_series(path)
+    for image, frame in zip(series.images, _frames(), strict=True):
+        np.testing.assert_array_equal(image.pixels_hwc[..., :3], np.rot90(frame, -1))
 
 
 def test_metadata_of_an_animation_is_kept_in_webp(tmp_path: Path) -> None:
