@@ -8,6 +8,8 @@ import shlex
 from collections.abc import Generator
 from pathlib import Path
 
+import psutil
+
 from android_bench.device.adb import Device
 from android_bench.device.info import free_kib
 from android_bench.device.list import FOLDER
@@ -110,23 +112,13 @@ def _acquire(device: Device) -> None:
 
 def _refuse_unless_stale(device: Device) -> None:
     host, _, pid = device.ask(f"cat {WORKSPACE}/{_OWNER}").rpartition(" ")
-    if host == platform.node() and re.fullmatch(r"\d+", pid) and not _lives(int(pid)):
+    if host == platform.node() and re.fullmatch(r"\d+", pid) and not psutil.pid_exists(int(pid)):
         return
     who = f"process {pid} on {host}" if host else "somebody unknown"
     raise UnfitDeviceError(
         f"{device.serial} is in use by another benchmark ({who}); wait for its end, or if there is "
         f"none: adb -s {device.serial} shell rm -r {WORKSPACE}"
     )
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _clean(device: Device) -> None:

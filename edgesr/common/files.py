@@ -178,15 +178,12 @@ def remove_leftovers(folders: Sequence[Path]) -> None:
 
 def _runs(process: int) -> bool:
     """Whether there is a process of that number; true where that cannot be told."""
-    if os.name != "posix":  # a signal would end it
-        return True
+    import psutil  # signal 0, by which POSIX tells, would interrupt it on Windows
+
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
+        return psutil.pid_exists(process)
+    except (OSError, OverflowError, psutil.Error):
         return True
-    return True
 
 
 def write_texts(

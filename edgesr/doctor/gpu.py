@@ -2,6 +2,7 @@
 
 import ctypes
 import re
+import sys
 from collections.abc import Sequence
 
 from edgesr.common.machine import system_package
@@ -17,7 +18,7 @@ _FP32_NAME, _FP16_NAME = "GPU accelerator", "FP16 on the GPU"
 
 def gpu_checks() -> list[Check]:
     """Check loader, drivers, and a tiny model on the accelerator."""
-    before = [_loader(), *_drivers()]
+    before = [_loader(), *_drivers()] if sys.platform == "linux" else []
     if any(check.is_bad for check in before):
         why = f"needs the {next(c.name for c in before if c.is_bad)}"
         untried = [Check(Area.GPU, n, State.UNCHECKED, why) for n in (_FP32_NAME, _FP16_NAME)]

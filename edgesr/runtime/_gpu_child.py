@@ -1,19 +1,21 @@
 """Run a `.tflite` on LiteRT's GPU accelerator in a process of its own.
 
-`python -m edgesr.runtime._gpu_child FD`: FD is one end of a `multiprocessing.Pipe`. A request as
-JSON and the model's bytes come first; the answer is one JSON object, with `failure` or `precision`
-in it. Then every input, as raw float32 behind a word on the device, is answered by an output. What
-the runtime logs goes to standard output and error, which edgesr/runtime/gpu_process.py keeps.
+`python -m edgesr.runtime._gpu_child FD`: FD is one end of a `multiprocessing.Pipe`, on Windows its
+handle. A request as JSON and the model's bytes come first; the answer is one JSON object, with
+`failure` or `precision` in it. Then every input, as raw float32 behind a word on the device, is
+answered by an output. What the runtime logs goes to standard output and error, which
+edgesr/runtime/gpu_process.py keeps.
 """
 
 import contextlib
 import ctypes
 import json
+import os
 import signal
 import sys
 import threading
 import time
-from multiprocessing.connection import Connection
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,8 @@ SOFTWARE = b"software"
 _PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 # Between two dispatches all threads may sleep for a moment, hence several looks.
 _CALM_CHECKS, _CHECK_S = 3, 0.01
+# Windows counts a process's time in steps of 1/64 s.
+_LOOK_S, _BUSY_S = 0.1, 0.02
 # Vulkan's, OpenCL's and WebGPU's; Metal's on macOS.
 _ACCELERATORS = ("*LiteRt*GpuAccelerator*", "*LiteRtMetalAccelerator*")
 _RUNNING = "R"  # proc_pid_stat(5)
@@ -35,9 +39,9 @@ _RUNNING = "R"  # proc_pid_stat(5)
 def main() -> None:
     """Serve one model until the other end closes."""
     _die_with_parent()
-    connection: Connection[bytes, bytes] = Connection(int(sys.argv[1]))
-    request = json.loads(connection.recv_bytes())
-    content = connection.recv_bytes()
+    pipe = _pipe(int(sys.argv[1]))
+    request = json.loads(pipe.recv_bytes())
+    content = pipe.recv_bytes()
     answer = {"failure": failure} if (failure := _missing()) else {}
     model: Any = None
     if not answer:
@@ -47,15 +51,32 @@ def main() -> None:
             answer = {"precision": precision, "accelerated": model.is_fully_accelerated()}
         except (RuntimeError, ValueError) as error:
             answer = {"failure": "not compiled", "text": str(error)}
-    connection.send_bytes(json.dumps(answer).encode())
+    pipe.send_bytes(json.dumps(answer).encode())
     if model is not None:
-        _serve(connection, model, int(np.prod(request["output_shape"])))
+        _serve(pipe, model, int(np.prod(request["output_shape"])))
 
 
 def _die_with_parent() -> None:
     """End this process with its parent, also during a run of minutes."""
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # Linux alone has it
+    if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    else:
+        threading.Thread(target=_end_after, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_after(parent: int) -> None:
+    """End this process when another has ended."""
+    import psutil
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(parent).wait()
+    os._exit(1)
+
+
+def _pipe(number: int) -> "connection.Connection[bytes, bytes]":
+    """The end of a `Pipe` that this process has inherited."""
+    kind: Any = connection.PipeConnection if sys.platform == "win32" else connection.Connection
+    return kind(number)
 
 
 def _missing() -> str | None:
@@ -72,19 +93,19 @@ def _missing() -> str | None:
     return None if found else "no accelerator"
 
 
-def _serve(connection: "Connection[bytes, bytes]", model: Any, count: int) -> None:  # noqa: ANN401
+def _serve(pipe: "connection.Connection[bytes, bytes]", model: Any, count: int) -> None:  # noqa: ANN401
     """Answer every input until there are no more."""
     inputs, outputs = model.create_input_buffers(0), model.create_output_buffers(0)
     while True:
         try:
-            software, image = connection.recv_bytes() == SOFTWARE, connection.recv_bytes()
+            software, image = pipe.recv_bytes() == SOFTWARE, pipe.recv_bytes()
         except EOFError:
             return
         inputs[0].write(np.frombuffer(image, np.float32))
         model.run_by_index(0, inputs, outputs)
         if software:
             wait_for_threads()
-        connection.send_bytes(outputs[0].read(count, np.float32).tobytes())
+        pipe.send_bytes(outputs[0].read(count, np.float32).tobytes())
 
 
 def wait_for_threads() -> None:
@@ -100,7 +121,11 @@ def wait_for_threads() -> None:
 
 
 def _others_compute() -> bool:
-    """Whether another thread is running or waits for a processor (Linux)."""
+    """Whether another thread is running or waits for a processor."""
+    if sys.platform != "linux":  # whether any ran while this one slept
+        before = time.process_time()
+        time.sleep(_LOOK_S)
+        return time.process_time() - before > _BUSY_S
     own = str(threading.get_native_id())
     for thread in Path("/proc/self/task").glob("*"):
         with contextlib.suppress(OSError):  # it may end at any moment

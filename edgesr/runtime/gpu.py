@@ -1,4 +1,6 @@
-"""The GPU accelerator of LiteRT (WebGPU on Vulkan): which device it finds, and a model on it.
+"""LiteRT's GPU accelerator: which device it finds, and a model on it.
+
+It is WebGPU on Vulkan under Linux, WebGPU on Direct3D under Windows and Metal on a Mac.
 
 The accelerator is ML Drift, the successor of the TFLite GPU delegate that phones run. On a machine
 without a GPU it runs on SwiftShader, a Vulkan device in software, in FP32.
@@ -74,7 +76,7 @@ class GpuDevice:
         adapter: Name of the device.
         api: What it is driven by.
         software: Whether a CPU plays the device.
-        driver: Manifest of the Vulkan driver, or several.
+        driver: Manifest of the Vulkan driver, or several; else "the system's own".
         precision: In which arithmetic it computes, as found out by computing.
     """
 
@@ -162,6 +164,8 @@ class GpuModel:
                 "Chromium and the Vulkan loader (`apt-get install chromium libvulkan1`)"
             )
         if not any(self._open(driver, content) for driver in drivers):
+            if drivers[0].kind is DriverKind.SYSTEM:
+                raise NoGpuError("no GPU: the system offers LiteRT no device")
             named = ", ".join(f"{driver} ({driver.kind})" for driver in drivers)
             remedy = (
                 f"choose another (`unset {' '.join(DRIVER_VARIABLES)}`)"

@@ -2,7 +2,8 @@
 
 Devices, refusals and errors of a run stand in the log alone.
 
-Every pattern here was read off the log of ai-edge-litert 2.3.0.
+Every pattern here was read off the log of ai-edge-litert 2.3.0 on Linux; Metal's line, which names
+no device, off the texts in its library for macOS.
 """
 
 import re
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 _ADAPTER = re.compile(
     r"Selected adapter: (?P<name>.*), arch=.*, backend=(?P<api>\w+), adapterType=(?P<type>.*)"
 )
+_METAL = re.compile(r"Created (?:a|default) Metal device\.")
 _REFUSALS = re.compile(
     r"^ERROR: Following operations are not supported by GPU delegate:\n(?P<lines>(?:.*: .*\n)*?)"
     r"(?P<gpu>\d+|No) operations? will run on the GPU(?:, and (?:the remaining|all) (?P<cpu>\d+))?",
@@ -88,7 +90,7 @@ def adapter(log: str) -> Adapter | None:
     """The device in use; None if the log names none."""
     found = _ADAPTER.search(log)
     if found is None:
-        return None
+        return Adapter("default device", "Metal", software=False) if _METAL.search(log) else None
     kind = found["type"].lower()
     return Adapter(found["name"], found["api"], "cpu" in kind or "software" in kind)
 

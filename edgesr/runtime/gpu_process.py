@@ -1,15 +1,17 @@
 """A child process for native code that may crash or hang, with its log."""
 
 import contextlib
-import errno
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from multiprocessing import Pipe
+from pathlib import Path
+from typing import IO, Any
 
 from edgesr.common.compat import SAFE_PATH
 from edgesr.errors import AcceleratorError
@@ -18,9 +20,44 @@ from edgesr.runtime import gpu_log
 #: What to do where a network's own size is too much.
 SMALLER = "convert at a smaller --size"
 
-# A process that a driver holds in the kernel outlives its killing: it is not waited for.
 _SIGKILL = 9  # which Windows lacks
+# A process that a driver holds in the kernel outlives its killing: it is not waited for.
 _DEATH_LIMIT_S = 10.0
+
+
+class _Log:
+    """What the child writes; a reader does not move where it writes.
+
+    In memory where there are such files: the log is the witness of errors, and on a full disk it
+    would be empty.
+    """
+
+    def __init__(self) -> None:
+        self.file: IO[bytes]
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        if hasattr(os, "memfd_create"):
+            self.file = os.fdopen(os.memfd_create("edgesr-gpu-log"), "rb", buffering=0)
+        else:
+            self._folder = tempfile.TemporaryDirectory(prefix="edgesr-", ignore_cleanup_errors=True)
+            path = Path(self._folder.name, "log")
+            self.file = path.open("wb", buffering=0)
+
+    def read(self) -> str:
+        """All of it so far; empty after closing."""
+        if self.file.closed:
+            return ""
+        if self._folder is not None:
+            content = Path(self._folder.name, "log").read_bytes()
+        else:
+            descriptor = self.file.fileno()
+            content = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+        return content.decode(errors="replace")
+
+    def close(self) -> None:
+        """Give it up."""
+        self.file.close()
+        if self._folder is not None:
+            self._folder.cleanup()
 
 
 class GpuProcess:
@@ -37,42 +74,38 @@ class GpuProcess:
             AcceleratorError: The system does not start it.
         """
         self._more_memory = more_memory
-        # In memory: the log is the witness of errors, and on a full disk it would be empty.
-        self._log = os.fdopen(os.memfd_create("edgesr-gpu-log"), "rb", buffering=0)
-        self._connection, theirs = Pipe()
-        try:
-            with theirs:
-                self._child = self._start(theirs.fileno(), variables)
-        except OSError as error:
-            self._connection.close()
-            self._log.close()
-            raise AcceleratorError(
-                "LiteRT's GPU accelerator runs in a process of its own, and the system does not "
-                f"start it: {error.strerror}"
-            ) from error
+        with contextlib.ExitStack() as opened:
+            try:
+                self._log = _Log()
+                opened.callback(self._log.close)
+                self._connection, theirs = Pipe()
+                opened.callback(self._connection.close)
+                with theirs:
+                    self._child = self._start(theirs.fileno(), variables)
+            except OSError as error:
+                raise AcceleratorError(
+                    "LiteRT's GPU accelerator runs in a process of its own, and the system does "
+                    f"not start it: {error.strerror}"
+                ) from error
+            opened.pop_all()
 
     def _start(self, pipe: int, variables: Mapping[str, str]) -> "subprocess.Popen[bytes]":
-        if sys.platform == "win32":
-            raise OSError(errno.ENOSYS, "a process cannot inherit a pipe by its number on Windows")
         # It imports what this process would, and nothing that lies in the working folder (-P).
         path = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
         return subprocess.Popen(
             [sys.executable, *SAFE_PATH, "-m", "edgesr.runtime._gpu_child", str(pipe)],
             env={**os.environ, **variables, "PYTHONPATH": path},
             stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            pass_fds=[pipe],
+            stdout=self._log.file,
+            stderr=self._log.file,
+            pass_fds=() if sys.platform == "win32" else (pipe,),
+            startupinfo=_handing_over(pipe),
         )
 
     @property
     def log(self) -> str:
         """What the child has logged so far; empty after closing."""
-        if self._log.closed:
-            return ""
-        # The child writes where this descriptor stands: reading must not move it.
-        descriptor = self._log.fileno()
-        return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode(errors="replace")
+        return self._log.read()
 
     def ask(self, words: Sequence[bytes], limit_s: float, doing: str) -> bytes:
         """Send messages and wait for the answer.
@@ -141,6 +174,14 @@ class GpuProcess:
             f"LiteRT's GPU accelerator {_ending(status)} while {doing}{hint}; "
             f"its last words: {gpu_log.last_words(log)}"
         )
+
+
+def _handing_over(handle: int) -> Any:  # noqa: ANN401 - a type that Windows alone has
+    """What makes a child on Windows inherit a handle; other systems have descriptors."""
+    if sys.platform != "win32":
+        return None
+    os.set_handle_inheritable(handle, True)
+    return subprocess.STARTUPINFO(lpAttributeList={"handle_list": [handle]})
 
 
 def _ending(status: int | None) -> str:

@@ -7,6 +7,7 @@ manifests. Source: "Vulkan Loader and Driver Interface", the chapter on driver d
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,7 @@ class DriverKind(StrEnum):
     HARDWARE = "installed"
     SWIFTSHADER = "SwiftShader, from a browser"
     LAVAPIPE = "lavapipe, from Mesa"
+    SYSTEM = "the system's own"  # Metal on macOS, Direct3D on Windows
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,12 @@ class Driver:
     @property
     def variables(self) -> dict[str, str]:
         """Environment variables that restrict the loader to these drivers."""
+        if not self.manifests:
+            return {}
         return dict.fromkeys(DRIVER_VARIABLES, os.pathsep.join(map(str, self.manifests)))
 
     def __str__(self) -> str:
-        return os.pathsep.join(map(str, self.manifests))
+        return os.pathsep.join(map(str, self.manifests)) or self.kind
 
 
 def find_drivers(environment: Mapping[str, str] | None = None) -> list[Driver]:
@@ -79,11 +83,14 @@ def find_drivers(environment: Mapping[str, str] | None = None) -> list[Driver]:
         environment: Environment variables; by default this process's own.
 
     Returns:
-        Possibly nothing. That a manifest lies there does not mean that its device does.
+        Possibly nothing. That a manifest lies there does not mean that its device does. Systems
+        whose GPUs are not driven by Vulkan have one driver, without a manifest.
 
     Raises:
         NoGpuError: The environment names a manifest that cannot be used.
     """
+    if sys.platform in ("darwin", "win32"):
+        return [Driver(DriverKind.SYSTEM, ())]
     values = os.environ if environment is None else environment
     for variable in DRIVER_VARIABLES:
         if values.get(variable):

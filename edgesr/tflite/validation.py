@@ -6,7 +6,6 @@ in a segmentation fault, which no `except` catches. What is checked here was fou
 mutated files in child processes; tests/edgesr/test_tflite_check.py does so again.
 """
 
-import math
 import os
 
 import numpy as np
@@ -141,8 +140,10 @@ def _check_sizes(graph: Table) -> None:
             )
 
 
-def _memory_bytes() -> float:
-    """Memory of this machine; unbounded where it is unknown."""
-    if not hasattr(os, "sysconf"):
-        return math.inf
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+def _memory_bytes() -> int:
+    """Memory of this machine."""
+    if hasattr(os, "sysconf"):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    import psutil  # what Windows has; it takes longer to import
+
+    return psutil.virtual_memory().total

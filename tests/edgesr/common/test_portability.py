@@ -15,7 +15,6 @@ from edgesr.common import machine, subprocesses
 from edgesr.doctor import machine as doctor
 from edgesr.doctor.check import State
 from edgesr.images.test_card import draw_test_card
-from edgesr.runtime import _gpu_child
 from edgesr.weights.bundled import model_file
 from helpers.commands import RUN
 
@@ -95,27 +94,6 @@ def test_the_processor_of_a_mac_is_what_sysctl_says(
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(sys, "platform", "darwin")
     assert machine.processor() == "Apple M4"
-
-
-@pytest.mark.parametrize(
-    ("system", "file"),
-    [
-        ("darwin", "libLiteRtMetalAccelerator.dylib"),
-        ("darwin", "libLiteRtWebGpuAccelerator.dylib"),
-        ("win32", "LiteRtWebGpuAccelerator.dll"),
-    ],
-)
-def test_the_accelerator_of_another_system_is_found_without_vulkan(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, system: str, file: str
-) -> None:
-    import ai_edge_litert
-
-    monkeypatch.setattr(ai_edge_litert, "__path__", [str(tmp_path)])
-    monkeypatch.setattr(sys, "platform", system)
-    missing = _gpu_child._missing  # pyright: ignore[reportPrivateUsage]
-    assert missing() == "no accelerator"
-    (tmp_path / file).touch()
-    assert missing() is None
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,11 @@ def test_a_clean_log_names_the_device_and_no_error() -> None:
     assert not gpu_log.is_out_of_memory(CLEAN)
 
 
+def test_metal_has_one_device_without_a_name() -> None:
+    log = START + "INFO: [delegate_metal.mm:120] Created a Metal device.\n"
+    assert gpu_log.adapter(log) == Adapter("default device", "Metal", software=False)
+
+
 @pytest.mark.parametrize("log", ["", START, START + NO_DEVICE], ids=["empty", "start", "no device"])
 def test_no_device_is_made_up(log: str) -> None:
     assert gpu_log.adapter(log) is None
