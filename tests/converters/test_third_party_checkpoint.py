@@ -57,10 +57,10 @@ def test_what_no_gpu_runs_is_refused_soon_with_its_reason(
     *net, reason = REFUSED[architecture]
     module, name, sizes = net
     checkpoint = save(build(module, name, sizes), tmp_path / "theirs.pth")
-    before = time.monotonic()
+    before = time.process_time()  # which who else uses the machine does not change
     with pytest.raises(NotCleanError, match=reason):
         edgesr.convert(checkpoint, size=_SIZE, output=tmp_path)
-    assert time.monotonic() - before < 10
+    assert time.process_time() - before < 10
     assert files_in(tmp_path) == ["theirs.pth"]
 
 
