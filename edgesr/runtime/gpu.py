@@ -1,6 +1,6 @@
 """LiteRT's GPU accelerator: which device it finds, and a model on it.
 
-It is WebGPU on Vulkan under Linux, WebGPU on Direct3D under Windows and Metal on a Mac.
+It is WebGPU on Vulkan under Linux; LiteRT has WebGPU for Windows and Metal for a Mac, untried here.
 
 The accelerator is ML Drift, the successor of the TFLite GPU delegate that phones run. On a machine
 without a GPU it runs on SwiftShader, a Vulkan device in software, in FP32.
