@@ -119,7 +119,7 @@ def _image_network(path: Path, described: "ModelDescriptor") -> "nn.Module":
         )
     net = described.model.float().eval().requires_grad_(False)
     _merge(net)
-    return _with_call(net, getattr(described, "_call_fn", None))
+    return _called(net, vars(described)["_call_fn"])  # it has no public name
 
 
 def _merge(net: "nn.Module") -> None:
@@ -138,15 +138,9 @@ def _nothing() -> None:
     """Takes the place of a merge that was done."""
 
 
-def _with_call(
-    net: "nn.Module", call: "Callable[[nn.Module, Tensor], Tensor] | None"
-) -> "nn.Module":
+def _called(net: "nn.Module", call: "Callable[[nn.Module, Tensor], Tensor]") -> "nn.Module":
     """The network as spandrel calls it: some give a tuple, or want another range."""
     from torch import nn
-
-    if call is None:
-        return net
-    run = call
 
     class Called(nn.Module):
         """A network and the function that runs it on an image."""
@@ -156,6 +150,6 @@ def _with_call(
             self.net = net
 
         def forward(self, lr_nchw: "Tensor") -> "Tensor":
-            return run(self.net, lr_nchw)
+            return call(self.net, lr_nchw)
 
     return Called()

@@ -15,6 +15,7 @@ _ADVICE = (
     "export it with torch.onnx.export, e.g. with dynamo=True, and convert the file, if that works"
 )
 _REASON_LENGTH = 200
+_TRIED = 64  # a side at which a network is tried
 
 
 def copy_module(module: "nn.Module") -> "nn.Module":
@@ -60,18 +61,23 @@ def with_colour(net: "nn.Module", height: int, width: int) -> "nn.Module":
     """
     import torch
 
-    def run(channels: int) -> "torch.Tensor | None":
+    def run(channels: int, size: tuple[int, int]) -> "torch.Tensor | None":
         try:
             with torch.no_grad():
-                hr: object = net(torch.full((1, channels, height, width), 0.5))
+                hr: object = net(torch.full((1, channels, *size), 0.5))
         except Exception:  # a module may raise anything; the caller runs it again
             return None
         return hr if isinstance(hr, torch.Tensor) else None
 
-    if run(3) is not None or (hr_nchw := run(1)) is None:
-        return net
-    scale = _scale(hr_nchw, height, width, channels=1)
-    return net if scale is None else _coloured(net, scale)
+    # At a small size first: at the final one a large network takes minutes.
+    small = min(height, _TRIED), min(width, _TRIED)
+    for size in dict.fromkeys((small, (height, width))):
+        if run(3, size) is not None:
+            return net
+        if (hr_nchw := run(1, size)) is not None:
+            scale = _scale(hr_nchw, *size, channels=1)
+            return net if scale is None else _coloured(net, scale)
+    return net
 
 
 def _coloured(net: "nn.Module", scale: int) -> "nn.Module":

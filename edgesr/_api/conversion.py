@@ -128,7 +128,9 @@ def convert(
     )
     if size is not None:
         ConversionSpec(*size, precisions)  # a bad size is refused before anything is downloaded
-    require("converting", ("onnx", "onnxruntime", "onnx2tf", "tensorflow"), "convert")
+    of_onnx = isinstance(network, str | os.PathLike) and Path(network).suffix.lower() == ".onnx"
+    libraries = ("onnx", "onnxruntime", "onnx2tf", "tensorflow")
+    require("converting", libraries, "onnx" if of_onnx else "convert")
     from converters import pipeline
     from converters.parity.test_inputs import shared_photos
     from edgesr.weights.checkpoints import LoadedCheckpoint

@@ -141,8 +141,8 @@ def _named(
         CHECKPOINT_ORIGIN: "file with --checkpoint FILE",
         MODULE_ORIGIN: "module",
     }
-    for start, kind in kinds.items():
-        if network is None and facts.weights_source.startswith(f"{start} "):
+    for start, kind in kinds.items() if network is None else ():
+        if facts.weights_source.startswith(f"{start} "):
             raise CheckpointError(
                 f"{described.path} was made from another network's {facts.weights_source}; name "
                 f"that {kind}"

@@ -29,8 +29,7 @@ from edgesr.upscaling.output_checks import remedy_for
 from edgesr.upscaling.tile_size import MOST_BYTES
 from edgesr.upscaling.tiling import Overlap, choose_overlap
 from edgesr.upscaling.upscaler import ImageUpscaler, Upscaler, open_fitted, open_whole
-from edgesr.upscaling.video.kinds import ENCODERS
-from edgesr.upscaling.video.upscale import VideoSettings
+from edgesr.upscaling.video.kinds import ENCODERS, VideoSettings
 from edgesr.weights.bundled import model_file
 
 if TYPE_CHECKING:

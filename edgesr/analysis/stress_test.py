@@ -72,7 +72,6 @@ SIZES = (128, 256, 384, 512, 640, 768, 896, 1024)
 _RUNS = 3
 _MIB = 2**20
 _GROWTH_MARGIN = 0.5  # of the time that the pixels predict; caches and threads make it uneven
-_SIGKILL = 9  # which Windows lacks
 _MEMORY_WORDS = ("bad_alloc", "allocate", "MemoryError", "out of memory")
 _VALUES_BYTES = 4
 
@@ -259,7 +258,7 @@ def outcome_of(
                 name, side, StressState.TOO_LARGE, f"{answer['too_large']}, {allowed}"
             )
         return StressOutcome(name, side, StressState.MEASURED, **answer)
-    if ended.status == -_SIGKILL:
+    if ended.status == -subprocesses.SIGKILL:
         reason = "the system killed the process, as it does when memory runs out"
         return StressOutcome(name, side, StressState.TOO_LARGE, reason)
     if any(word in ended.err for word in _MEMORY_WORDS):

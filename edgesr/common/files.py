@@ -135,10 +135,14 @@ def remove_temporaries() -> None:
             path.unlink(missing_ok=True)
 
 
+def ends_with_slash(name: str | os.PathLike[str]) -> bool:
+    """Whether a name, as the user wrote it, ends as folders' names may."""
+    return os.fspath(name).endswith(tuple(filter(None, (os.sep, os.altsep))))
+
+
 def is_folder_name(name: str | os.PathLike[str]) -> bool:
     """Whether a name stands for a folder, there or not: one that exists, or with a slash."""
-    slashes = tuple(filter(None, (os.sep, os.altsep)))
-    return os.path.isdir(name) or os.fspath(name).endswith(slashes)
+    return os.path.isdir(name) or ends_with_slash(name)
 
 
 @contextlib.contextmanager
@@ -148,13 +152,15 @@ def made_folder(folder: Path) -> Generator[None]:
     Raises:
         OutputError: It cannot be made.
     """
-    if folder.is_dir():
+    if os.path.isdir(folder):  # never an error, of a name too long either
         yield
         return
     try:
         folder.mkdir()
+    except FileNotFoundError as error:
+        raise OutputError(f"output folder {folder}: {folder.parent} does not exist") from error
     except OSError as error:
-        raise OutputError(f"cannot make folder {folder}: {error.strerror}") from error
+        raise OutputError(f"cannot make output folder {folder}: {error.strerror}") from error
     try:
         yield
     finally:

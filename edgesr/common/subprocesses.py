@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO
 
+#: The signal's number, whose name Windows lacks.
+SIGKILL = 9
+
 _running: set[int] = set()
 
 

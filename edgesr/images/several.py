@@ -98,6 +98,8 @@ def _count(path: Path, content: bytes, kind: Format | None) -> int:
     if kind not in (*_ANIMATED, Format.TIFF):
         return 1
     try:
+        if kind is Format.PNG:  # without Pillow's plugins, which take longer to load than to ask
+            return png.read_header(content).frames
         return int(getattr(open_by_pillow(path, content, kind), "n_frames", 1))
     except Exception:  # what is wrong with it is told when it is decoded
         return 1

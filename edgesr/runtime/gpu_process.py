@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from edgesr.common.compat import SAFE_PATH
+from edgesr.common.subprocesses import SIGKILL
 from edgesr.errors import AcceleratorError
 from edgesr.runtime import gpu_log
 
 #: What to do where a network's own size is too much.
 SMALLER = "convert at a smaller --size"
 
-_SIGKILL = 9  # which Windows lacks
 # A process that a driver holds in the kernel outlives its killing: it is not waited for.
 _DEATH_LIMIT_S = 10.0
 
@@ -168,7 +168,7 @@ class GpuProcess:
         log = self.log
         self.close()
         # Linux kills a process for memory without a message to it.
-        memory = status == -_SIGKILL or gpu_log.is_out_of_memory(log)
+        memory = status == -SIGKILL or gpu_log.is_out_of_memory(log)
         hint = f", probably out of memory: {self._more_memory}" if memory else ""
         return (
             f"LiteRT's GPU accelerator {_ending(status)} while {doing}{hint}; "

@@ -20,7 +20,7 @@ from edgesr.images.several import ImageSeries, check_series, encode_series, read
 from edgesr.upscaling.final_size import FinalSize, upscale_to
 from edgesr.upscaling.jobs import Job
 from edgesr.upscaling.upscaler import ImageUpscaler
-from edgesr.upscaling.video.upscale import VideoSettings, upscale_video
+from edgesr.upscaling.video.kinds import VideoSettings
 
 _NO_RUN = "it is as large as asked already: the network did not run"
 
@@ -216,6 +216,8 @@ def _upscale_one(
 def _upscale_video(
     job: Job, upscaler: ImageUpscaler, settings: Settings, progress: ProgressCallback
 ) -> UpscaledFile:
+    from edgesr.upscaling.video.upscale import upscale_video  # images need none of it
+
     started = time.perf_counter()
     resume = job.found if settings.resume is None else settings.resume
     done = upscale_video(

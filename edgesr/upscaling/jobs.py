@@ -6,7 +6,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgesr.common.files import remove_leftovers
+from edgesr.common.files import ends_with_slash, made_folder, remove_leftovers
 from edgesr.common.inputs import check_regular
 from edgesr.errors import ImageError, OutputError
 from edgesr.images.datasets import find_images
@@ -158,7 +158,7 @@ def plan(
     """
     folder = None if output is None else Path(output)
     if folder is not None and not os.path.isdir(folder):
-        slash = os.fspath(output or "").endswith(tuple(filter(None, (os.sep, os.altsep))))
+        slash = output is not None and ends_with_slash(output)
         if sources.single and folder.suffix and not slash:
             (source,) = sources.images
             if is_video(source, folder):
@@ -239,20 +239,13 @@ def output_folders(folder: Path | None, jobs: Sequence[Job]) -> Generator[None]:
     """
     parents = sorted({job.target.parent for job in jobs})
     remove_leftovers(parents)
-    made: list[Path] = []
-    try:
-        if folder is not None and not os.path.isdir(folder):
-            _make_folder(folder)
-            made.append(folder)
+    with contextlib.ExitStack() as made:
+        if folder is not None:
+            made.enter_context(made_folder(folder))
         for path in _folders_below(folder, parents):
-            with contextlib.suppress(OSError):  # the image's own failure then says why
-                path.mkdir()
-                made.append(path)
+            with contextlib.suppress(OutputError):  # the image's own failure then says why
+                made.enter_context(made_folder(path))
         yield
-    finally:
-        for path in reversed(made):
-            with contextlib.suppress(OSError):  # it is not empty, as it should be
-                path.rmdir()
 
 
 def _folders_below(folder: Path | None, parents: Sequence[Path]) -> list[Path]:
@@ -264,15 +257,6 @@ def _folders_below(folder: Path | None, parents: Sequence[Path]) -> list[Path]:
         above = [parent, *parent.parents]
         found.update(dict.fromkeys(reversed(above[: above.index(folder)])))
     return list(found)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir()
-    except FileNotFoundError as error:
-        raise OutputError(f"output folder {folder}: {folder.parent} does not exist") from error
-    except OSError as error:
-        raise OutputError(f"cannot make output folder {folder}: {error.strerror}") from error
 
 
 def _suffix_for(source: Path, kind: Format | None, *, video: bool) -> str:

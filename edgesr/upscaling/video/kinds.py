@@ -70,6 +70,23 @@ ENCODERS = {
 }
 
 
+@dataclass(frozen=True)
+class VideoSettings:
+    """Options for videos.
+
+    Attributes:
+        codec: A name of `ENCODERS`; None for the usual one.
+        crf: Its quality, lower is better; None for the usual one.
+        resume: Whether an interrupted video goes on where it stopped.
+        model: All of the network that the result depends on.
+    """
+
+    codec: str | None = None
+    crf: int | None = None
+    resume: bool = False
+    model: str = ""
+
+
 def is_video(path: Path, target: Path | None = None) -> bool:
     """Whether a file is taken for a video: by its content, else by its name or its result's.
 

@@ -19,7 +19,12 @@ from edgesr.upscaling.final_size import FinalSize, check_pixels, cut_to, upscale
 from edgesr.upscaling.upscaler import ImageUpscaler
 from edgesr.upscaling.video.colours import Plane, Uint16Array, from_rgb
 from edgesr.upscaling.video.joining import check_streams, join
-from edgesr.upscaling.video.kinds import CONTAINERS, check_target, choose_encoder
+from edgesr.upscaling.video.kinds import (
+    CONTAINERS,
+    VideoSettings,
+    check_target,
+    choose_encoder,
+)
 from edgesr.upscaling.video.segments import (
     SEGMENT_FRAMES,
     Encoding,
@@ -36,23 +41,6 @@ _T = TypeVar("_T")
 
 # Frames that wait between two threads.
 _WAITING = 3
-
-
-@dataclass(frozen=True)
-class VideoSettings:
-    """Options for videos.
-
-    Attributes:
-        codec: A name of `kinds.ENCODERS`; None for the usual one.
-        crf: Its quality, lower is better; None for the usual one.
-        resume: Whether an interrupted video goes on where it stopped.
-        model: All of the network that the result depends on.
-    """
-
-    codec: str | None = None
-    crf: int | None = None
-    resume: bool = False
-    model: str = ""
 
 
 @dataclass(frozen=True)

@@ -169,7 +169,7 @@ def test_an_output_of_the_standard_name_is_left_as_it_is_too(
     ("output", "words"),
     [
         ("missing/a.tflite", ["output folder missing does not exist"]),
-        ("a/b/", ["cannot make folder a/b: No such file or directory"]),
+        ("a/b/", ["output folder a/b: a does not exist"]),
         ("a.onnx", ["a.onnx", "a name ending in .tflite"]),
         ("a", ["allowed a folder (a new one with a slash: a/) or a name ending in .tflite"]),
         ("plain/a.tflite", ["plain"]),

@@ -65,7 +65,7 @@ def test_a_program_that_takes_too_long_dies_with_what_it_started_without_process
         f"import os, time; open({str(told)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
     )
     child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {grandchild!r}])"
-    ended = subprocesses.run_to_end([sys.executable, "-c", child], 3)
+    ended = subprocesses.run_to_end([sys.executable, "-c", child], 10)
     assert ended.status is None
     pid = int(told.read_text())
     for _ in range(50):

@@ -90,10 +90,11 @@ def _by_ffmpeg(planes: Sequence[NDArray[Any]], coding: Coding) -> NDArray[np.uin
 
 
 @pytest.mark.parametrize("shared", [0, 1], ids=["444", "420"])
-@pytest.mark.parametrize("coding", _CODINGS, ids=str)
+# libswscale reads full range of 10 bits as 255/256 of it, 1.2 levels off: no reference.
+@pytest.mark.parametrize(
+    "coding", [c for c in _CODINGS if not (c.full_range and c.bits > 8)], ids=str
+)
 def test_rgb_is_that_of_ffmpegs_accurate_conversion(coding: Coding, shared: int) -> None:
-    if coding.full_range and coding.bits > 8:
-        pytest.skip("libswscale reads full range of 10 bits as 255/256 of it: 1.2 levels off")
     coding = Coding(coding.matrix, coding.full_range, coding.bits, shared, shared)
     planes = from_rgb(_slow_waves(), coding)
     ours = to_rgb(planes, coding)
