@@ -199,5 +199,14 @@ async def _import_all(modules: Sequence[str], progress: ProgressCallback) -> dic
         progress("importing packages", len(problems), len(modules))
 
     progress("importing packages", 0, len(modules))
-    await asyncio.gather(*map(try_one, modules))
+    tasks = [asyncio.create_task(try_one(module)) for module in modules]
+    try:
+        await asyncio.wait(tasks)
+    except asyncio.CancelledError:  # each is to see its program's end, so gather will not do
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        raise
+    for task in tasks:
+        task.result()
     return problems
