@@ -109,7 +109,7 @@ class CaseRun:
         return Run(self.setting, load, self.model_path)
 
     def record(self, serial: str) -> Case:
-        """The result."""
+        """What was measured, as it goes into the benchmark's record."""
         return Case(
             device=serial,
             file=self.file,

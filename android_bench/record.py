@@ -40,7 +40,7 @@ class Health(Record):
 
 
 class DeviceInfo(Record):
-    """A device.
+    """The phone that was measured: maker, SoC, Android, memory, clocks.
 
     Attributes:
         serial: Serial number, or address and port.
@@ -302,7 +302,7 @@ class Conditions(Record):
 
 
 class ProtocolFacts(Record):
-    """Protocol of a record.
+    """The protocol that a record was measured by, and its digest.
 
     Attributes:
         name: Its name.
@@ -354,7 +354,7 @@ class Score(Record):
 
 
 class BenchRecord(RecordHead):
-    """A whole benchmark.
+    """One benchmark: its phones, every run with its samples, the conditions.
 
     Attributes:
         on: Where the files ran.

@@ -241,7 +241,7 @@ def manifest_path(model_path: Path) -> Path:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read a manifest.
+    """Read and check the `.json` beside a `.tflite`.
 
     Raises:
         ModelFileError: It is missing, not JSON, or does not match the schema.

@@ -377,14 +377,14 @@ def _cleaned(file: OnnxFile, height: int, width: int) -> "onnx.ModelProto":
 def _prepared(network: _Network, height: int, width: int, value_range: float) -> "onnx.ModelProto":
     """The graph at one size, after the passes for third-party graphs."""
     from converters.onnx_graph.native import named_errors
-    from converters.passes.activations import activations
-    from converters.passes.bicubic import bicubic
-    from converters.passes.channels_last import channels_last
-    from converters.passes.io_anchors import io_anchors
-    from converters.passes.prelu import prelu
-    from converters.passes.scatter import scatter
-    from converters.passes.shuffle_patterns import shuffle_patterns
-    from converters.passes.space_to_depth import space_to_depth
+    from converters.passes.third_party.activations import activations
+    from converters.passes.third_party.bicubic import bicubic
+    from converters.passes.third_party.channels_last import channels_last
+    from converters.passes.third_party.io_anchors import io_anchors
+    from converters.passes.third_party.prelu import prelu
+    from converters.passes.third_party.scatter import scatter
+    from converters.passes.third_party.shuffle_patterns import shuffle_patterns
+    from converters.passes.third_party.space_to_depth import space_to_depth
 
     with named_errors(f"{network.label} at {height}x{width}", network.error):
         model = channels_last(activations(network.graph_at(height, width)))

@@ -74,7 +74,7 @@ class ResultProto:
 
 
 def decode_result(content: bytes) -> ResultProto:
-    """Decode a BenchmarkResult.
+    """Read the protobuf that benchmark_model wrote to its result file.
 
     Raises:
         LogError: It is truncated or no such message.

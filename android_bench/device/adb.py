@@ -55,7 +55,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Adb:
-    """The adb client.
+    """Runs the installed adb program, each call with a time limit.
 
     Attributes:
         program: Its path.
@@ -100,7 +100,7 @@ class Adb:
 
 
 def find_adb(stop: threading.Event | None = None) -> Adb:
-    """The adb in PATH.
+    """Look for the adb program in PATH.
 
     Raises:
         AdbError: There is none.
@@ -142,7 +142,7 @@ def choose_devices(listed: Sequence[Listed], serials: Sequence[str]) -> list[Lis
 
 @dataclass(frozen=True)
 class Device:
-    """One device.
+    """A phone by its serial number: shell commands and files over adb.
 
     Attributes:
         adb: The client.

@@ -35,7 +35,7 @@ _HEALTH_LINE = (
 
 
 def read_facts(device: Device) -> DeviceInfo:
-    """Read the facts of the device.
+    """Ask a phone for its maker, model, SoC, Android, memory and clocks.
 
     Raises:
         UnfitDeviceError: It has not finished booting.

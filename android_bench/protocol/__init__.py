@@ -53,7 +53,7 @@ class Section(Record):
     reference_ms: _Positive
 
     def setting(self) -> Setting:
-        """Setting of this section.
+        """The delegate, precision and threads that this section asks for.
 
         Raises:
             SettingError: It contradicts itself.
@@ -62,7 +62,7 @@ class Section(Record):
 
 
 class Protocol(Record):
-    """A protocol.
+    """What is measured on a phone, how often, and how it is scored.
 
     Attributes:
         name: Its name; another version has another.
@@ -91,7 +91,7 @@ class Protocol(Record):
     def plan(
         self, *, limit_s: float, sustained_s: float | None = None, profile: bool = False
     ) -> Plan:
-        """Plan by this protocol.
+        """Lay out what is run on a phone: settings, repetitions, pauses.
 
         Args:
             limit_s: Time limit of one invocation.

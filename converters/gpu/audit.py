@@ -36,7 +36,7 @@ class TensorFacts:
 
 @dataclass(frozen=True)
 class OperatorFacts:
-    """One operator.
+    """An operator of a file, its tensors' shapes and its cost.
 
     Attributes:
         index: Its place in the order of execution.
@@ -180,7 +180,7 @@ def audit(path: Path) -> Audit:
 
 
 def peak_activation_bytes(model: ModelView, *, half: bool = False) -> int:
-    """Peak live activations in bytes.
+    """Bytes of all tensors that are alive at once, at the worst operator.
 
     An activation is live from the operator that makes it to the last one that reads it; the
     graph's outputs are live to the end.

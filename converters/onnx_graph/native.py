@@ -153,7 +153,7 @@ def check(model: onnx.ModelProto) -> None:
 
 
 def tensor_value(tensor: onnx.TensorProto) -> NDArray[Any]:
-    """The values of a constant.
+    """Turn an initialiser into an array, whatever way its bytes are stored.
 
     Raises:
         GraphError: Its bytes do not fit its shape, or its type is none of ONNX's.

@@ -86,7 +86,7 @@ def is_name(network: str | os.PathLike[str]) -> bool:
 
 
 def check_weights(weights: str | None) -> Weights | None:
-    """The choice of weights, checked.
+    """Return a choice of weights if there is such a one.
 
     Raises:
         OptionError: There is no such choice.

@@ -28,7 +28,7 @@ class ImageUsed:
 
 @dataclass(frozen=True)
 class StressTest:
-    """Results of the stress test.
+    """Time and memory by image size, up to the size that does not fit.
 
     Attributes:
         outcomes: One per size and target.

@@ -52,7 +52,7 @@ class ReportTarget:
 def open_report_targets(
     names: Sequence[str], folder: Path, threads: int, progress: "ProgressCallback"
 ) -> list[ReportTarget]:
-    """Open every target.
+    """Open all files and networks that the report shows.
 
     Args:
         names: As the user named them; without any, the networks whose weights are bundled.

@@ -146,7 +146,7 @@ class HostCase(Record):
 
 
 class HostMachine(Record):
-    """This host.
+    """The machine that a record was measured on, and how busy it was.
 
     Attributes:
         processor: Its name.

@@ -174,7 +174,7 @@ def metadata_chunks(
 
 
 def encode_png(pixels_hwc: NDArray[np.uint8 | np.uint16], chunks: bytes = b"") -> bytes:
-    """Encode pixels as PNG.
+    """Compress pixels and put the metadata chunks around them.
 
     Args:
         pixels_hwc: Height x width x 1 to 4 channels (grey, grey and alpha, RGB, RGB and alpha),

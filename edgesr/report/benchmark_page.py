@@ -32,7 +32,7 @@ class Sheet:
 
 
 def render(sheets: Sequence[Sheet]) -> str:
-    """Render the page.
+    """Make one HTML page of benchmark records, its charts inside it.
 
     Args:
         sheets: The records, at least one.

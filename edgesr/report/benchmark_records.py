@@ -26,7 +26,7 @@ class RecordFileError(EdgeSRError):
 
 
 def read_record(path: Path) -> AnyRecord:
-    """Read a record.
+    """Read a record of either kind, of a phone or of this host.
 
     Raises:
         RecordFileError: The file is unreadable, no record, or contradicts itself.
@@ -62,7 +62,7 @@ def read_record(path: Path) -> AnyRecord:
 
 
 def results(record: AnyRecord, path: Path) -> list[Measurement]:
-    """Every result of it.
+    """Every measured file, runtime and setting of a record.
 
     Raises:
         RecordFileError: A result is of a file or a device that the record does not describe, or

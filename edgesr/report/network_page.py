@@ -32,7 +32,7 @@ _T = TypeVar("_T")
 
 
 def render(findings: Findings) -> str:
-    """Render the page."""
+    """Make one HTML page on a network, its charts inside it."""
     short = short_names(findings.targets)
 
     def name(target: str) -> str:

@@ -70,7 +70,7 @@ def describe_device(device: DeviceFacts, *, with_precision: bool = True) -> str:
 
 @dataclass(frozen=True)
 class GpuDevice:
-    """A device of the GPU accelerator.
+    """An adapter that LiteRT's GPU accelerator found, and how it computes.
 
     Attributes:
         adapter: Name of the device.
@@ -176,7 +176,7 @@ class GpuModel:
             raise NoGpuError(f"no GPU: the Vulkan driver {named} offers LiteRT no device; {remedy}")
 
     def run(self, lr_nhwc: Float32Array) -> Float32Array:
-        """Run once.
+        """Run the file on the GPU, and read its output back.
 
         Args:
             lr_nhwc: Float32 of the input's shape.

@@ -29,7 +29,7 @@ _CUSTOM = "CUSTOM"
 
 @dataclass(frozen=True)
 class TensorView:
-    """One tensor.
+    """A tensor of a file: name, shape, type, and a constant's bytes.
 
     Attributes:
         index: Its number in the file.
@@ -85,7 +85,7 @@ class TensorView:
 
 @dataclass(frozen=True)
 class OperatorView:
-    """One operator.
+    """An operator's kind, options and tensors in a file.
 
     Attributes:
         index: Its place in the order of execution.

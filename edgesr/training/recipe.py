@@ -204,7 +204,7 @@ class Recipe(_Strict):
 
     @property
     def spec(self) -> ArchSpec:
-        """The network.
+        """The registered network that this recipe trains.
 
         Raises:
             ArchitectureError: No network has that name at that scale.

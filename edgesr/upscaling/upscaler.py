@@ -64,13 +64,13 @@ class ImageUpscaler(Protocol):
         ...
 
     def upscale(self, image: ImageData, progress: ProgressCallback = silent) -> ImageData:
-        """Upscale an image."""
+        """Upscale an image with its alpha channel, profile and metadata."""
         ...
 
     def upscale_pixels(
         self, pixels_hwc: NDArray[_T], progress: ProgressCallback = silent
     ) -> NDArray[_T]:
-        """Upscale pixels."""
+        """Upscale RGB pixels alone."""
         ...
 
     def close(self) -> None:
@@ -341,7 +341,7 @@ class ResizingUpscaler:
     def upscale_pixels(
         self, pixels_hwc: NDArray[_T], progress: ProgressCallback = silent
     ) -> NDArray[_T]:
-        """Upscale pixels; see `Upscaler.upscale_pixels`.
+        """Upscale by tiles of one size; see `Upscaler.upscale_pixels`.
 
         Raises:
             ImageError: The result cannot be right, or does not fit into memory.

@@ -117,7 +117,7 @@ class FileMeasurement(Record):
 
 
 class LatencyConditions(Record):
-    """Conditions of the latency measurements.
+    """Machine, runtime and rounds that latencies were measured with.
 
     Attributes:
         processor: Its name.

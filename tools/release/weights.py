@@ -238,7 +238,7 @@ def _write(target: Path, content: bytes, record: WeightsRecord) -> None:
 
 
 def benchmarks_folder() -> Path:
-    """The folder of the benchmark sets.
+    """Where Set5, Set14 and B100 lie, by EDGESR_SHARED.
 
     Raises:
         ImageError: EDGESR_SHARED is not set.

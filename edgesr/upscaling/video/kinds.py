@@ -72,7 +72,7 @@ ENCODERS = {
 
 @dataclass(frozen=True)
 class VideoSettings:
-    """Options for videos.
+    """What the user chose for videos: encoder, quality, whether to go on.
 
     Attributes:
         codec: A name of `ENCODERS`; None for the usual one.
@@ -126,7 +126,7 @@ def check_target(target: Path) -> None:
 
 
 def choose_encoder(codec: str | None, crf: int | None, target: Path, bits: int) -> Encoder:
-    """The encoder for a video.
+    """Choose an encoder that the container takes and that PyAV has.
 
     Args:
         codec: A name of `ENCODERS`; None for VP9 in WebM, HEVC for more than 8 bits, else H.264,

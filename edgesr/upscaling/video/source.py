@@ -65,7 +65,7 @@ class VideoFacts:
 
 @dataclass(frozen=True, eq=False)
 class SourceFrame:
-    """A frame.
+    """A decoded frame with its exact time and duration.
 
     Attributes:
         rgb_hwc: Height x width x 3 over the whole range, upright; None where it equals the one

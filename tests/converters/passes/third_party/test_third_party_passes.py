@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from converters.onnx_graph.graph import Graph
-from converters.passes.activations import activations
 from converters.passes.clean import clean
 from converters.passes.depth_to_space import depth_to_space
-from converters.passes.io_anchors import io_anchors
 from converters.passes.io_scale import io_scale
-from converters.passes.prelu import prelu
-from converters.passes.shuffle_patterns import shuffle_patterns
+from converters.passes.third_party.activations import activations
+from converters.passes.third_party.io_anchors import io_anchors
+from converters.passes.third_party.prelu import prelu
+from converters.passes.third_party.shuffle_patterns import shuffle_patterns
 from edgesr.errors import ConversionError
 from helpers.onnx_graphs import GraphBuilder, assert_same_function, operators, random_input, run
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converters.passes.channels_last import channels_last
+from converters.passes.third_party.channels_last import channels_last
 from helpers.onnx_graphs import GraphBuilder, assert_same_function, operators
 
 _LAST, _FIRST = [0, 2, 3, 1], [0, 3, 1, 2]

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converters.passes.shuffle_patterns import shuffle_patterns
-from converters.passes.space_to_depth import space_to_depth
+from converters.passes.third_party.shuffle_patterns import shuffle_patterns
+from converters.passes.third_party.space_to_depth import space_to_depth
 from helpers.onnx_graphs import GraphBuilder, assert_same_function, operators
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converters.passes.activations import activations
+from converters.passes.third_party.activations import activations
 from helpers.onnx_graphs import GraphBuilder, assert_same_function, operators
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from converters.onnx_graph.graph import Graph, Node
 from converters.passes.convolution import make_conv
-from converters.passes.shuffle_patterns import (
+from converters.passes.third_party.shuffle_patterns import (
     LARGEST_SELECTION,
     fold_into_readers,
     is_end,

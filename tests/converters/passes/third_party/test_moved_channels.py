@@ -12,12 +12,12 @@ from torch.nn import functional as F
 
 from converters.onnx_graph.graph import Graph
 from converters.onnx_graph.receptive_field import reach
-from converters.passes.bicubic import bicubic
 from converters.passes.clean import clean
 from converters.passes.depth_to_space import depth_to_space
 from converters.passes.edge_pad import edge_pad, has_edge_pad
-from converters.passes.scatter import scatter
-from converters.passes.shuffle_patterns import shuffle_patterns
+from converters.passes.third_party.bicubic import bicubic
+from converters.passes.third_party.scatter import scatter
+from converters.passes.third_party.shuffle_patterns import shuffle_patterns
 from helpers.onnx_graphs import GraphBuilder, assert_same_function, operators
 from helpers.third_party_nets import Exporter, conv, exported
 

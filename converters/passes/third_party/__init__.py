@@ -1,0 +1,1 @@
+"""Exact ONNX -> ONNX rewrites of what the graphs of others hold, one per file."""
