@@ -39,11 +39,17 @@ def decode(content: bytes) -> Pixels:
         decoder = partial(imagecodecs.gif_decode, index=0)
     elif content.startswith(b"RIFF"):
         decoder = imagecodecs.webp_decode
+    elif content[4:8] == b"ftyp":
+        if content[8:12] not in (b"avif", b"avis"):
+            raise NoReferenceError  # of HEIC, imagecodecs has no decoder of its own
+        decoder = partial(imagecodecs.avif_decode, index=0)
     elif content.startswith(b"BM"):
         decoder = imagecodecs.bmp_decode
         # The last row's padding may be missing. What is no padding shows in the pixels. The size
         # that the file states of itself matters to nobody but this decoder.
         content = content[:2] + struct.pack("<I", len(content) + 3) + content[6:] + b"\xa5" * 3
+        if content[28:29] in (b"\x18", b"\x20"):  # no palette: how many of its colours count
+            content = content[:46] + bytes(8) + content[54:]
     elif content.startswith(b"\x89PNG"):
         decoder = imagecodecs.png_decode
     elif content.startswith(b"\xff\xd8"):
@@ -51,7 +57,7 @@ def decode(content: bytes) -> Pixels:
         if _pillow_mode(content) == "CMYK":
             raise NoReferenceError
     else:
-        raise ValueError(f"got {content[:4]!r}, allowed PNG, JPEG, WebP, BMP, TIFF and GIF")
+        raise ValueError(f"got {content[:4]!r}, allowed PNG, JPEG, WebP, AVIF, BMP, TIFF and GIF")
     try:
         pixels = np.asarray(decoder(content))
     except IndexError as error:  # libtiff refuses the directory for any tag, also one of no pixels

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import cache, partial
 from random import Random
 
+import pillow_heif
 from PIL import Image, ImageCms
 
 from fuzz.case import Case, damage
@@ -21,6 +22,10 @@ from helpers.small_net import SmallNet
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+_BOXES = (
+    *(b"ftyp", b"meta", b"iinf", b"iloc", b"iprp", b"ispe", b"pixi", b"irot", b"auxC", b"colr"),
+    *(b"mdat", b"moov", b"stts", b"stsz", b"tkhd", b"av1C", b"hvcC"),
+)
 _SIDES = (0, 1, 2, 7, 19, 21, 255, 32816, 60000, 2**31 - 1, 2**31, 2**32 - 1)
 
 
@@ -123,6 +128,8 @@ def _good(kind: str, mode: str = "RGB", orientation: int = 0, **options: object)
         options["exif"] = _exif(orientation)
     if options.get("save_all"):
         options["append_images"] = [Image.new(mode, image.size)]
+    if kind == "HEIF":
+        pillow_heif.register_heif_opener()
     file = io.BytesIO()
     image.save(file, kind, **options)  # type: ignore[arg-type]
     return file.getvalue()
@@ -142,6 +149,11 @@ def _written(rng: Random) -> tuple[str, bytes]:
         ".bmp": lambda: _good("BMP"),
         ".apng": lambda: _good("PNG", save_all=True),
         ".anim.webp": lambda: _good("WEBP", save_all=True),
+        ".anim.gif": lambda: _good("GIF", "L", save_all=True, duration=40, loop=0),
+        ".pages.tif": lambda: _good("TIFF", save_all=True),
+        ".avif": lambda: _good("AVIF", rng.choice(("RGB", "RGBA")), turned, quality=90),
+        ".anim.avif": lambda: _good("AVIF", save_all=True),
+        ".heic": lambda: _good("HEIF", rng.choice(("RGB", "RGBA")), turned),
         ".ico": lambda: _good("ICO"),
         ".jp2": lambda: _good("JPEG2000"),
     }
@@ -157,6 +169,8 @@ def _edit(content: bytes, rng: Random) -> bytes:
         return _edit_png(content, rng)
     if content[:4] == b"RIFF":
         return _edit_riff(content, rng)
+    if content[4:8] == b"ftyp":
+        return _edit_boxes(content, rng)
     return _edit_jpeg(content, rng)
 
 
@@ -249,3 +263,26 @@ def _edit_riff(content: bytes, rng: Random) -> bytes:
             body = rng.choice((_exif(6), rng.randbytes(20)))
             chunk = rng.choice((b"EXIF", b"ICCP", b"ANIM", b"ALPH")) + struct.pack("<I", len(body))
             return content + chunk + body
+
+
+def _edit_boxes(content: bytes, rng: Random) -> bytes:
+    """Change a box of an AVIF or HEIC: its size or name, where it is, or what it says."""
+    boxes: list[int] = []
+    for name in _BOXES:
+        if (at := content.find(name)) >= 4:
+            boxes.append(at)
+    at = rng.choice(boxes)
+    size = struct.unpack_from(">I", content, at - 4)[0]
+    body = content[at + 4 : at - 4 + size]
+    match rng.randrange(4):
+        case 0:
+            lie = rng.choice((0, 1, 7, size + 1, size - 1, 2**31, 2**32 - 1))
+            return content[: at - 4] + struct.pack(">I", lie % 2**32) + content[at:]
+        case 1:
+            return content[:at] + b"free" + content[at + 4 :]
+        case 2:
+            side = struct.pack(">I", rng.choice(_SIDES))
+            where = at + 4 + rng.randrange(max(len(body) - 3, 1))
+            return content[:where] + side + content[where + 4 :]
+        case _:
+            return content[: at + 4] + damage(body, rng) + content[at - 4 + size :]
