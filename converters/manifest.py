@@ -43,6 +43,7 @@ class InputParity(Record):
             itself, or where it could not open the file.
         finite: Whether the file's output has neither NaN nor infinity.
         natural: Whether the input is a photograph, or stands for one.
+        size: Its height and width; None in manifests of before, where all had the file's own.
         fp32_rms: Root mean square by which rounding in FP32 alone changes the reference on a
             synthetic input; None where it did not have to be known.
         fp32_max: The largest such change.
@@ -59,13 +60,19 @@ class InputParity(Record):
     max_abs_to_cpu: float | None = None
     finite: bool
     natural: bool = False
+    size: tuple[int, int] | None = None
     fp32_rms: float | None = None
     fp32_max: float | None = None
 
     @model_serializer(mode="wrap")
     def _omit_what_few_have(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         written: dict[str, Any] = handler(self)
-        for name, usual in (("natural", False), ("fp32_rms", None), ("fp32_max", None)):
+        for name, usual in (
+            ("natural", False),
+            ("size", None),
+            ("fp32_rms", None),
+            ("fp32_max", None),
+        ):
             if written[name] == usual:
                 del written[name]
         return written

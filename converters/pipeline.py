@@ -2,7 +2,7 @@
 
 import contextlib
 import tempfile
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from converters.source import Source
 from converters.spec import ConversionSpec, Precision, file_name
 from edgesr.common.files import atomic_outputs, check_writable, temporary_file_errors
 from edgesr.common.progress import ProgressCallback, one_step, silent
+from edgesr.errors import ModelFileError
 from edgesr.tflite.facts import FACTS_ENTRY, seal
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from converters.tflite.backend import Onnx2tf
 
 Float32Array = NDArray[np.float32]
+
+_SMALL_SIDE = 192
 
 #: The passes for the GPU delegate, in order; those from global_mean to centred_sigmoid run where
 #: there is such a thing.
@@ -102,7 +105,8 @@ def convert(
     check_memory(source.bytes_per_pixel(), source.scale, spec.height, spec.width)
     rewritten, contents = make(source, spec, images, progress)
     contrasts = {image.name: image.contrast for image in rewritten.calibration}
-    inputs = parity_inputs(spec.height, spec.width, images, contrasts)
+    small = _small_size(source, spec, contents.values())
+    inputs = parity_inputs(spec.height, spec.width, images, contrasts, small)
     with _staged(contents, outputs) as files:
         reports = _verified(files, source, inputs, gpu, threads, progress)
         manifests = [
@@ -167,6 +171,27 @@ def _staged(
             for path, precision in files.items():
                 path.write_bytes(contents[precision])
         yield files
+
+
+def _small_size(
+    source: Source, spec: ConversionSpec, contents: Iterable[bytes]
+) -> tuple[int, int] | None:
+    """Size of all parity inputs but the first; None where the file runs at its own size only.
+
+    One image of the file's own size proves that size, which no weight depends on. The reference
+    would take most of the conversion's time otherwise.
+    """
+    from edgesr.tflite.resize import resize
+
+    height, width = min(spec.height, _SMALL_SIDE), min(spec.width, _SMALL_SIDE)
+    if not source.any_size or height % source.size_multiple or width % source.size_multiple:
+        return None
+    try:
+        for content in contents:
+            resize(content, height, width)
+    except ModelFileError:
+        return None
+    return height, width
 
 
 def _verified(

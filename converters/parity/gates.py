@@ -76,7 +76,7 @@ class Gate(Bounds):
 
 
 def pooled_psnr(inputs: Sequence[InputParity]) -> float | None:
-    """PSNR over all inputs, which are of one size, by their mean square difference."""
+    """PSNR by the mean square difference of all inputs; each counts alike, whatever its size."""
     squares = [0.0 if p.psnr_db is None else 10 ** (-p.psnr_db / 10) for p in inputs]
     return _psnr(1.0, float(np.mean(squares)))
 
@@ -155,6 +155,7 @@ def compare(
         contrast=image.contrast,
         periodic=image.is_periodic,
         natural=image.is_natural,
+        size=image.size,
         max_abs=largest,
         max_grey_levels=largest * 255,
         p99_9=_quantile(difference, 0.999),

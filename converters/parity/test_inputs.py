@@ -43,6 +43,11 @@ class InputImage:
     is_periodic: bool = False
     contrast: float = 1.0
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.lr_nhwc.shape[1], self.lr_nhwc.shape[2]
+
     def with_contrast(self, factor: float) -> "InputImage":
         """The image with `factor` times its contrast around mid-grey."""
         lr_nhwc = 0.5 + (self.lr_nhwc - 0.5) * np.float32(factor)
@@ -105,7 +110,11 @@ def shared_photos() -> Path | None:
 
 
 def parity_inputs(
-    height: int, width: int, images: Path | None, contrasts: Mapping[str, float] | None = None
+    height: int,
+    width: int,
+    images: Path | None,
+    contrasts: Mapping[str, float] | None = None,
+    small: tuple[int, int] | None = None,
 ) -> list[InputImage]:
     """Natural images, test card, noise, both constants, checkerboard and impulse.
 
@@ -115,12 +124,14 @@ def parity_inputs(
         images: A folder of photographs, of which the first two are used; None for synthetic scenes
             in their place.
         contrasts: Name -> the largest contrast at which the network is known to stay in range.
+        small: Height and width of all inputs but the first; None for those of the file.
 
     Raises:
         ImageError: The folder holds no image, or one that cannot be read.
     """
-    natural = _natural(images, height, width, first=0)
-    synthetic = _synthetic(height, width, np.random.default_rng(_SEED))
+    rows, columns = small or (height, width)
+    natural = _natural(images, [(height, width), (rows, columns)], first=0)
+    synthetic = _synthetic(rows, columns, np.random.default_rng(_SEED))
     return [*natural, *(i.with_contrast((contrasts or {}).get(i.name, 1.0)) for i in synthetic)]
 
 
@@ -140,22 +151,27 @@ def calibration_inputs(
     Raises:
         ImageError: The folder holds no image, or one that cannot be read.
     """
-    natural = _natural(images, height, width, first=_IMAGES_EACH)
+    natural = _natural(images, [(height, width)] * _IMAGES_EACH, first=_IMAGES_EACH)
     synthetic = _synthetic(height, width, np.random.default_rng(_SEED + 1))
     return [reduce_contrast(image, reference)[0] for image in [*natural, *synthetic]]
 
 
-def _natural(folder: Path | None, height: int, width: int, *, first: int) -> list[InputImage]:
+def _natural(
+    folder: Path | None, sizes: Sequence[tuple[int, int]], *, first: int
+) -> list[InputImage]:
     """Photographs, or scenes with their statistics, from the one of that number on."""
     if folder is None:
         return [
-            InputImage(f"dead leaves {number}", _leaves(height, width, number), is_natural=True)
-            for number in range(first + 1, first + 1 + _IMAGES_EACH)
+            InputImage(f"dead leaves {number}", _leaves(*size, number), is_natural=True)
+            for number, size in enumerate(sizes, first + 1)
         ]
     files = find_images(folder)
     # With too few images for two disjoint sets the same ones serve both.
     chosen = files[first : first + _IMAGES_EACH] or files[:_IMAGES_EACH]
-    return [InputImage(f.name, _fit(f, height, width), is_natural=True) for f in chosen]
+    return [
+        InputImage(f.name, _fit(f, *size), is_natural=True)
+        for f, size in zip(chosen, sizes, strict=False)  # a folder may hold one alone
+    ]
 
 
 def _leaves(height: int, width: int, number: int) -> Float32Array:

@@ -34,7 +34,7 @@ from converters.parity.test_inputs import (
 )
 from edgesr.common.progress import ProgressCallback, silent
 from edgesr.errors import ModelFileError, ParityError
-from edgesr.runtime.gpu import GpuRefusalError
+from edgesr.runtime.gpu import GpuDevice, GpuRefusalError
 from edgesr.runtime.session import Backend, Runner, open_model
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class _Run:
     """A file loaded on one backend, with its measurements so far.
 
     Attributes:
-        runner: None if the backend rejected the file.
+        runners: The file by the size of its input, its own first; empty if the backend rejected it.
         rejected: Why it did.
         refusals: The same per operator, from the GPU accelerator.
         inputs: Names of the inputs that are run; None for all.
@@ -99,7 +99,7 @@ class _Run:
     path: Path
     backend: Backend
     gate: Gate
-    runner: Runner | None
+    runners: Mapping[tuple[int, int], Runner]
     rejected: tuple[str, ...] = ()
     refusals: tuple[RefusedOperator, ...] = ()
     inputs: frozenset[str] | None = None
@@ -108,10 +108,10 @@ class _Run:
 
     def includes(self, image: InputImage) -> bool:
         """Whether this input is to be run."""
-        return self.runner is not None and (self.inputs is None or image.name in self.inputs)
+        return bool(self.runners) and (self.inputs is None or image.name in self.inputs)
 
     def record(self) -> BackendParity:
-        device = self.runner.device if self.runner else None
+        device = _device(self.runners)
         return BackendParity(
             backend=self.backend.value,
             gate=str(self.gate),
@@ -134,6 +134,10 @@ class _Run:
         if self.backend.is_gpu and all(result.max_abs_to_cpu == 0.0 for result in self.results):
             found.append("every output equals the CPU's to the bit: it did not run on the GPU")
         return [*self.not_comparable, *found]
+
+
+def _device(runners: Mapping[tuple[int, int], Runner]) -> GpuDevice | None:
+    return next((runner.device for runner in runners.values()), None)
 
 
 def torch_reference(net: "nn.Module", value_range: float) -> ReferenceNetwork:
@@ -172,7 +176,8 @@ def verify(
     Args:
         files: Path -> precision of the stored weights, "fp16" or "fp32".
         reference: The network before folding.
-        inputs: The inputs, of the files' own size.
+        inputs: The inputs. Where the size of one is not the files' own, they are opened at that
+            size too: the same operators and weights.
         reference_runtime: Name of the reference runtime; after a comma, what it runs.
         backends: Precision of the stored weights -> backends.
         every_input: Whether a software device runs every input too. By default it runs a
@@ -191,12 +196,13 @@ def verify(
     with contextlib.ExitStack() as stack:
         pairs = [(path, p, backend) for path, p in files.items() for backend in backends[p]]
         quick = None if every_input else quick_inputs(inputs)
+        sizes = list(dict.fromkeys(image.size for image in inputs))
         runs: list[_Run] = []
         for pair in pairs:
             progress("load", len(runs), len(pairs))
-            runs.append(_open(*pair, threads, quick, stack))
+            runs.append(_open(*pair, sizes, threads, quick, stack))
         progress("load", len(runs), len(pairs))
-        cpu_runners, rejected = _on_cpu(runs, threads)
+        cpu_runners, rejected = _on_cpu(runs, sizes, threads)
         runs = [
             replace(run, not_comparable=rejected[run.path])
             if run.backend.is_gpu and run.path in rejected
@@ -226,38 +232,44 @@ def _open(
     path: Path,
     precision: str,
     backend: Backend,
+    sizes: Sequence[tuple[int, int]],
     threads: int | None,
     quick: frozenset[str] | None,
     stack: contextlib.ExitStack,
 ) -> _Run:
     """Load a file; record a rejection as a result, not an error."""
     gate = GATES[precision][backend]
+    runners: dict[tuple[int, int], Runner] = {}
     try:
-        runner = open_model(path, backend, threads=threads)
+        for size in sizes:
+            runners[size] = open_model(path, backend, threads=threads, size=size)
+            stack.callback(runners[size].close)
     except GpuRefusalError as error:
         reasons = (str(error),)
-        return _Run(path, backend, gate, None, reasons, explain(path, error.refusals))
+        return _Run(path, backend, gate, {}, reasons, explain(path, error.refusals))
     except ModelFileError as error:
-        return _Run(path, backend, gate, None, (str(error),))
-    stack.callback(runner.close)
-    slow = runner.device is not None and runner.device.software
-    return _Run(path, backend, gate, runner, inputs=quick if slow else None)
+        return _Run(path, backend, gate, {}, (str(error),))
+    device = _device(runners)
+    slow = device is not None and device.software
+    return _Run(path, backend, gate, runners, inputs=quick if slow else None)
 
 
 def _on_cpu(
-    runs: Sequence[_Run], threads: int | None
-) -> tuple[dict[Path, Runner], dict[Path, tuple[str, ...]]]:
+    runs: Sequence[_Run], sizes: Sequence[tuple[int, int]], threads: int | None
+) -> tuple[dict[Path, Mapping[tuple[int, int], Runner]], dict[Path, tuple[str, ...]]]:
     """Load on the CPU every file that a GPU runs, for comparison.
 
     Returns:
         The runners, and the reasons for files that the CPU rejects.
     """
-    loaded = {run.path: run.runner for run in runs if run.backend is Backend.CPU and run.runner}
-    found: dict[Path, Runner] = {}
+    loaded = {run.path: run.runners for run in runs if run.backend is Backend.CPU and run.runners}
+    found: dict[Path, Mapping[tuple[int, int], Runner]] = {}
     rejected: dict[Path, tuple[str, ...]] = {}
-    for path in {run.path for run in runs if run.backend.is_gpu and run.runner}:
+    for path in {run.path for run in runs if run.backend.is_gpu and run.runners}:
         try:
-            found[path] = loaded.get(path) or open_model(path, threads=threads)
+            found[path] = loaded.get(path) or {
+                size: open_model(path, threads=threads, size=size) for size in sizes
+            }
         except ModelFileError as error:
             rejected[path] = (f"cannot be compared with the CPU: {error}",)
     return found, rejected
@@ -265,7 +277,7 @@ def _on_cpu(
 
 def _measure(
     runs: Sequence[_Run],
-    cpu_runners: Mapping[Path, Runner],
+    cpu_runners: Mapping[Path, Mapping[tuple[int, int], Runner]],
     image: InputImage,
     reference: ReferenceNetwork,
 ) -> None:
@@ -273,14 +285,14 @@ def _measure(
     fitting, wanted = reduce_contrast(image, reference)
     base = bicubic(fitting.lr_nhwc, wanted.shape[1], wanted.shape[2])
     on_cpu = {
-        path: runner.run(fitting.lr_nhwc).copy()
-        for path, runner in cpu_runners.items()
+        path: runners[image.size].run(fitting.lr_nhwc).copy()
+        for path, runners in cpu_runners.items()
         if any(run.path == path and run.backend.is_gpu and run.includes(image) for run in runs)
     }
     rounding: Float32Array | None = None  # a run of the reference, which few inputs need
     for run in runs:
-        if run.runner is not None and run.includes(image):
-            got = run.runner.run(fitting.lr_nhwc)
+        if run.includes(image):
+            got = run.runners[image.size].run(fitting.lr_nhwc)
             _check_shapes(run.path, got, wanted)
             cpu_output = on_cpu.get(run.path) if run.backend.is_gpu else None
             parity = compare(fitting, got, wanted, base, cpu_output)

@@ -53,7 +53,10 @@ def convert(tmp_path: Path) -> Convert:
     return run
 
 
-def test_both_precisions_pass_their_gates_and_carry_their_facts(convert: Convert) -> None:
+def test_both_precisions_pass_their_gates_and_carry_their_facts(
+    convert: Convert, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "_SMALL_SIDE", 32)  # 192, above the size here
     spec = ConversionSpec(48, 64, (Precision.FP16, Precision.FP32))
     for precision, path in convert(_random_rtc(), spec).items():
         manifest = read_manifest(manifest_path(path))
@@ -67,6 +70,8 @@ def test_both_precisions_pass_their_gates_and_carry_their_facts(convert: Convert
         assert manifest.gpu.rules_passed
         assert manifest.gpu.accelerator == "not checked"
         assert not [text for backend in manifest.parity for text in backend.failures]
+        for backend in manifest.parity:  # one input of the file's size proves that size
+            assert [row.size for row in backend.inputs] == [(48, 64), *[(32, 32)] * 7]
 
 
 def test_the_same_checkpoint_gives_the_same_bytes(convert: Convert, tmp_path: Path) -> None:

@@ -77,6 +77,15 @@ def parity_tables(backends: "Sequence[BackendParity]", *, err: bool = False) -> 
             print_line(f"{'refused' if parity.refusals else 'failed'}  {text}", err=err)
         if parity.inputs:
             print_table(_parity_table(parity), err=err)
+            _print_sizes(parity, err=err)
+
+
+def _print_sizes(parity: "BackendParity", *, err: bool) -> None:
+    """Say where only the first input had the file's own size."""
+    first, *others = [row.size for row in parity.inputs]
+    small = next((size for size in others if size and size != first), None)
+    if small is not None:
+        print_line(f"inputs but the first: {small[0]}x{small[1]}", err=err)
 
 
 def _parity_table(parity: "BackendParity") -> Table:

@@ -234,6 +234,30 @@ class TestVerify:
             verify({file: "fp32"}, lambda lr: lr.repeat(3, 1).repeat(3, 2), [_input()])
 
 
+class TestInputsOfAnotherSize:
+    def test_all_but_the_first_are_small_where_that_is_asked_for(self) -> None:
+        first, *others = parity_inputs(40, 56, None, small=(16, 24))
+        assert first.size == (40, 56)
+        assert {image.size for image in others} == {(16, 24)}
+
+    def test_the_file_runs_at_the_size_of_each_input(self, tmp_path: Path) -> None:
+        file = _nearest_x2(tmp_path / "a.tflite")
+        inputs = parity_inputs(HEIGHT, WIDTH, None, small=(HEIGHT - 2, WIDTH + 3))
+        (report,) = verify({file: "fp32"}, _reference, inputs)
+        sizes = [row.size for row in report.backends[0].inputs]
+        assert sizes == [(HEIGHT, WIDTH), *[(HEIGHT - 2, WIDTH + 3)] * 7]
+
+    def test_what_is_wrong_at_the_small_size_alone_fails_the_gate(self, tmp_path: Path) -> None:
+        file = _nearest_x2(tmp_path / "a.tflite")
+        inputs = parity_inputs(HEIGHT, WIDTH, None, small=(HEIGHT - 2, WIDTH))
+
+        def network(lr_nhwc: np.ndarray) -> np.ndarray:
+            return _reference(lr_nhwc) + (0.01 if lr_nhwc.shape[1] < HEIGHT else 0)
+
+        with pytest.raises(ParityGateError, match=r"max abs 0\.01"):
+            verify({file: "fp32"}, network, inputs)
+
+
 class TestInputs:
     def test_hold_images_and_every_pattern(self) -> None:
         inputs = parity_inputs(HEIGHT, WIDTH, None)
