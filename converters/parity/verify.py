@@ -1,8 +1,9 @@
 """Parity of a `.tflite` with the network it was made from, before folding."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,61 +84,144 @@ class ParityGateError(ParityError):
         self.reports = tuple(reports)
 
 
-@dataclass(frozen=True)
-class _Run:
-    """A file loaded on one backend, with its measurements so far.
+class _Outputs:
+    """The network's outputs for all inputs, each computed when it is asked for first.
 
-    Attributes:
-        runners: The file by the size of its input, its own first; empty if the backend rejected it.
-        rejected: Why it did.
-        refusals: The same per operator, from the GPU accelerator.
-        inputs: Names of the inputs that are run; None for all.
-        not_comparable: Why a GPU's outputs cannot be compared with the CPU's; empty if they can.
-        results: The measurements.
+    A synthetic input's contrast is reduced as far as the network requires.
     """
+
+    def __init__(self, network: ReferenceNetwork) -> None:
+        self._network = network
+        self._known: dict[str, tuple[InputImage, Float32Array]] = {}
+        self._rounding: dict[str, Float32Array] = {}
+
+    def of(self, image: InputImage) -> tuple[InputImage, Float32Array]:
+        """The input, and the network's output for it."""
+        if image.name not in self._known:
+            self._known[image.name] = reduce_contrast(image, self._network)
+        return self._known[image.name]
+
+    def rounding(self, image: InputImage) -> Float32Array:
+        """How much rounding in FP32 changes the output; a run that few inputs need."""
+        if image.name not in self._rounding:
+            self._rounding[image.name] = rounding_of(self._network, *self.of(image))
+        return self._rounding[image.name]
+
+
+class _OpenFile:
+    """A file loaded on one backend, at the size of every input that it is run on.
+
+    A context manager: leaving releases the runners.
+    """
+
+    def __init__(
+        self, path: Path, backend: Backend, sizes: Sequence[tuple[int, int]], threads: int | None
+    ) -> None:
+        self._stack = contextlib.ExitStack()
+        self._runners: dict[tuple[int, int], Runner] = {}
+        with self._stack:  # what is open already, if another size is refused
+            for size in sizes:
+                runner = open_model(path, backend, threads=threads, size=size)
+                self._stack.callback(runner.close)
+                self._runners[size] = runner
+            self._stack = self._stack.pop_all()
+        self.device = next((runner.device for runner in self._runners.values()), None)
+
+    def __enter__(self) -> "_OpenFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def run(self, lr_nhwc: Float32Array) -> Float32Array:
+        """Run one input; the output holds until the next."""
+        return self._runners[lr_nhwc.shape[1], lr_nhwc.shape[2]].run(lr_nhwc)
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A file on one backend, and what it is to be compared with."""
 
     path: Path
     backend: Backend
     gate: Gate
-    runners: Mapping[tuple[int, int], Runner]
-    rejected: tuple[str, ...] = ()
-    refusals: tuple[RefusedOperator, ...] = ()
-    inputs: frozenset[str] | None = None
-    not_comparable: tuple[str, ...] = ()
-    results: list[InputParity] = field(default_factory=list[InputParity])
+    inputs: Sequence[InputImage]
+    outputs: _Outputs
+    quick: frozenset[str] | None
+    threads: int | None
 
-    def includes(self, image: InputImage) -> bool:
-        """Whether this input is to be run."""
-        return bool(self.runners) and (self.inputs is None or image.name in self.inputs)
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        return list(dict.fromkeys(image.size for image in self.inputs))
 
-    def record(self) -> BackendParity:
-        device = _device(self.runners)
+    def measure(self, progress: Callable[[], None]) -> BackendParity:
+        """Run every input; a rejection is a result, not an error."""
+        with contextlib.ExitStack() as stack:
+            try:
+                runners = _OpenFile(self.path, self.backend, self.sizes, self.threads)
+            except GpuRefusalError as error:
+                return self._rejected(str(error), explain(self.path, error.refusals))
+            except ModelFileError as error:
+                return self._rejected(str(error))
+            stack.enter_context(runners)
+            cpu, apart = None, list[str]()
+            if self.backend.is_gpu:
+                try:
+                    cpu = _OpenFile(self.path, Backend.CPU, self.sizes, self.threads)
+                    stack.enter_context(cpu)
+                except ModelFileError as error:
+                    apart = [f"cannot be compared with the CPU: {error}"]
+            results: list[InputParity] = []
+            slow = runners.device is not None and runners.device.software
+            for image in self.inputs:
+                if not slow or self.quick is None or image.name in self.quick:
+                    results.append(self._compared(image, runners, cpu))
+                progress()
+        failures = [*apart, *self.gate.failures(results)]
+        if self.backend.is_gpu and all(result.max_abs_to_cpu == 0.0 for result in results):
+            failures.append("every output equals the CPU's to the bit: it did not run on the GPU")
         return BackendParity(
             backend=self.backend.value,
             gate=str(self.gate),
-            failures=self.rejected or tuple(self._failures()),
-            psnr_db=pooled_psnr(self.results) if self.results else None,
-            inputs=tuple(self.results),
-            device=None
-            if device is None
-            else GpuDeviceRecord(
-                adapter=device.adapter,
-                api=device.api,
-                software=device.software,
-                precision=device.precision,
-            ),
-            refusals=self.refusals,
+            failures=tuple(failures),
+            psnr_db=pooled_psnr(results),
+            inputs=tuple(results),
+            device=_device_record(runners.device),
         )
 
-    def _failures(self) -> list[str]:
-        found = self.gate.failures(self.results)
-        if self.backend.is_gpu and all(result.max_abs_to_cpu == 0.0 for result in self.results):
-            found.append("every output equals the CPU's to the bit: it did not run on the GPU")
-        return [*self.not_comparable, *found]
+    def _rejected(self, why: str, refusals: tuple[RefusedOperator, ...] = ()) -> BackendParity:
+        return BackendParity(
+            backend=self.backend.value,
+            gate=str(self.gate),
+            failures=(why,),
+            psnr_db=None,
+            inputs=(),
+            refusals=refusals,
+        )
+
+    def _compared(
+        self, image: InputImage, runners: _OpenFile, cpu: _OpenFile | None
+    ) -> InputParity:
+        fitting, wanted = self.outputs.of(image)
+        base = bicubic(fitting.lr_nhwc, wanted.shape[1], wanted.shape[2])
+        got = runners.run(fitting.lr_nhwc)
+        _check_shapes(self.path, got, wanted)
+        on_cpu = None if cpu is None else cpu.run(fitting.lr_nhwc)
+        parity = compare(fitting, got, wanted, base, on_cpu)
+        if image.is_natural or self.gate.failure(parity) is None:
+            return parity
+        return with_rounding(parity, self.outputs.rounding(image))
 
 
-def _device(runners: Mapping[tuple[int, int], Runner]) -> GpuDevice | None:
-    return next((runner.device for runner in runners.values()), None)
+def _device_record(device: GpuDevice | None) -> GpuDeviceRecord | None:
+    if device is None:
+        return None
+    return GpuDeviceRecord(
+        adapter=device.adapter,
+        api=device.api,
+        software=device.software,
+        precision=device.precision,
+    )
 
 
 def torch_reference(net: "nn.Module", value_range: float) -> ReferenceNetwork:
@@ -193,31 +277,27 @@ def verify(
         NoGpuError: A GPU is required and there is none.
         AcceleratorError: The GPU accelerator crashed, or ran out of memory or time.
     """
-    with contextlib.ExitStack() as stack:
-        pairs = [(path, p, backend) for path, p in files.items() for backend in backends[p]]
-        quick = None if every_input else quick_inputs(inputs)
-        sizes = list(dict.fromkeys(image.size for image in inputs))
-        runs: list[_Run] = []
-        for pair in pairs:
-            progress("load", len(runs), len(pairs))
-            runs.append(_open(*pair, sizes, threads, quick, stack))
-        progress("load", len(runs), len(pairs))
-        cpu_runners, rejected = _on_cpu(runs, sizes, threads)
-        runs = [
-            replace(run, not_comparable=rejected[run.path])
-            if run.backend.is_gpu and run.path in rejected
-            else run
-            for run in runs
-        ]
-        for index, image in enumerate(inputs):
-            progress("verify", index, len(inputs))
-            if any(run.includes(image) for run in runs):
-                _measure(runs, cpu_runners, image, reference)
-        progress("verify", len(inputs), len(inputs))
-        reports = [
-            ParityReport(path.name, tuple(run.record() for run in runs if run.path == path))
-            for path in files
-        ]
+    outputs, quick = _Outputs(reference), None if every_input else quick_inputs(inputs)
+    cases = [
+        _Case(path, backend, GATES[precision][backend], inputs, outputs, quick, threads)
+        for path, precision in files.items()
+        for backend in backends[precision]
+    ]
+    # Before a file is open, as either takes memory; a GPU alone may not run every input.
+    first = [] if all(case.backend.is_gpu for case in cases) else inputs
+    steps, all_steps = itertools.count(1), len(first) + len(cases) * len(inputs)
+
+    def step() -> None:
+        progress("verify", next(steps), all_steps)
+
+    for image in first:
+        outputs.of(image)
+        step()
+    measured = [(case.path, case.measure(step)) for case in cases]
+    reports = [
+        ParityReport(path.name, tuple(parity for of, parity in measured if of == path))
+        for path in files
+    ]
     if any(report.failures for report in reports):
         raise ParityGateError(reports, reference_runtime.split(",")[0])
     return reports
@@ -226,80 +306,6 @@ def verify(
 def quick_inputs(inputs: Sequence[InputImage]) -> frozenset[str]:
     """Names of the inputs for a slow device: the first one and noise."""
     return frozenset({inputs[0].name} | {i.name for i in inputs if i.name == "noise"})
-
-
-def _open(
-    path: Path,
-    precision: str,
-    backend: Backend,
-    sizes: Sequence[tuple[int, int]],
-    threads: int | None,
-    quick: frozenset[str] | None,
-    stack: contextlib.ExitStack,
-) -> _Run:
-    """Load a file; record a rejection as a result, not an error."""
-    gate = GATES[precision][backend]
-    runners: dict[tuple[int, int], Runner] = {}
-    try:
-        for size in sizes:
-            runners[size] = open_model(path, backend, threads=threads, size=size)
-            stack.callback(runners[size].close)
-    except GpuRefusalError as error:
-        reasons = (str(error),)
-        return _Run(path, backend, gate, {}, reasons, explain(path, error.refusals))
-    except ModelFileError as error:
-        return _Run(path, backend, gate, {}, (str(error),))
-    device = _device(runners)
-    slow = device is not None and device.software
-    return _Run(path, backend, gate, runners, inputs=quick if slow else None)
-
-
-def _on_cpu(
-    runs: Sequence[_Run], sizes: Sequence[tuple[int, int]], threads: int | None
-) -> tuple[dict[Path, Mapping[tuple[int, int], Runner]], dict[Path, tuple[str, ...]]]:
-    """Load on the CPU every file that a GPU runs, for comparison.
-
-    Returns:
-        The runners, and the reasons for files that the CPU rejects.
-    """
-    loaded = {run.path: run.runners for run in runs if run.backend is Backend.CPU and run.runners}
-    found: dict[Path, Mapping[tuple[int, int], Runner]] = {}
-    rejected: dict[Path, tuple[str, ...]] = {}
-    for path in {run.path for run in runs if run.backend.is_gpu and run.runners}:
-        try:
-            found[path] = loaded.get(path) or {
-                size: open_model(path, threads=threads, size=size) for size in sizes
-            }
-        except ModelFileError as error:
-            rejected[path] = (f"cannot be compared with the CPU: {error}",)
-    return found, rejected
-
-
-def _measure(
-    runs: Sequence[_Run],
-    cpu_runners: Mapping[Path, Mapping[tuple[int, int], Runner]],
-    image: InputImage,
-    reference: ReferenceNetwork,
-) -> None:
-    """Run one input on every file and backend that includes it."""
-    fitting, wanted = reduce_contrast(image, reference)
-    base = bicubic(fitting.lr_nhwc, wanted.shape[1], wanted.shape[2])
-    on_cpu = {
-        path: runners[image.size].run(fitting.lr_nhwc).copy()
-        for path, runners in cpu_runners.items()
-        if any(run.path == path and run.backend.is_gpu and run.includes(image) for run in runs)
-    }
-    rounding: Float32Array | None = None  # a run of the reference, which few inputs need
-    for run in runs:
-        if run.includes(image):
-            got = run.runners[image.size].run(fitting.lr_nhwc)
-            _check_shapes(run.path, got, wanted)
-            cpu_output = on_cpu.get(run.path) if run.backend.is_gpu else None
-            parity = compare(fitting, got, wanted, base, cpu_output)
-            if not image.is_natural and run.gate.failure(parity) is not None:
-                rounding = rounding_of(reference, fitting, wanted) if rounding is None else rounding
-                parity = with_rounding(parity, rounding)
-            run.results.append(parity)
 
 
 def _check_shapes(path: Path, got: Float32Array, wanted: Float32Array) -> None:
