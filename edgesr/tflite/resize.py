@@ -212,6 +212,8 @@ class _Graph:
                 where = short_name(self._tensors[outputs[0]])
                 raise _SizeBuiltInError(f"{kind} {where} {error}") from None
             shapes |= {output: made for output in outputs}
+        if self._output not in shapes:
+            raise _SizeBuiltInError("its output does not depend on its input")
         return shapes
 
     def _follow(self, kind: str, operator: Table, shapes: dict[int, Shape]) -> Shape:
@@ -267,9 +269,12 @@ class _Graph:
     def _convolutions(self, shapes: dict[int, Shape]) -> Iterator[tuple[Shape, int]]:
         """The kernel's shape and the output's pixels of every convolution."""
         for operator in self._operators:
+            output = int(operator["outputs"][0])
+            if output not in shapes:  # of constants alone: the same at every size
+                continue
             if SIGNATURES[self._codes[operator["opcode_index"]]].name in _CONVOLUTIONS:
                 kernel = self.stated(int(operator["inputs"][1]))
-                yield kernel, math.prod(shapes[int(operator["outputs"][0])][1:3])
+                yield kernel, math.prod(shapes[output][1:3])
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from edgesr.tflite import resize as resizing
 from edgesr.tflite.resize import check_memory, fits_any_size, read_work, resize
 from edgesr.weights.bundled import shipped_folder
 from helpers.small_net import SmallNet
-from helpers.tflite_builder import TfliteBuilder, options, sr_model
+from helpers.tflite_builder import TfliteBuilder, conv_options, options, sr_model
 
 _NETS = {
     "plain": SmallNet(2, 2),
@@ -152,6 +152,31 @@ def test_an_operator_that_fits_one_size_is_named(operator: str) -> None:
     assert not fits_any_size(content)
     with pytest.raises(ModelFileError, match=f"runs at its own size only: {operator} "):
         read_work(content)
+
+
+def _with_constant_convolution(made: TfliteBuilder, hr: int) -> None:
+    """A convolution that reads constants alone, as a damaged file may hold."""
+    arrays = (np.zeros((1, 8, 12, 3), "f4"), np.zeros((3, 1, 1, 3), "f4"), np.zeros(3, "f4"))
+    made.operator("CONV_2D", [made.constant(a) for a in arrays], [hr], conv_options())
+
+
+def test_an_output_that_does_not_depend_on_the_input_fits_one_size() -> None:
+    made = TfliteBuilder()
+    lr, hr = made.tensor([1, 8, 12, 3], name="lr"), made.tensor([1, 8, 12, 3], name="hr")
+    _with_constant_convolution(made, hr)
+    content = made.finish([lr], [hr])
+    with pytest.raises(ModelFileError, match="its output does not depend on its input"):
+        resize(content, 9, 12, "a.tflite")
+    with pytest.raises(ModelFileError, match="its output does not depend on its input"):
+        read_work(content)
+
+
+def test_a_convolution_of_constants_is_no_work() -> None:
+    made = TfliteBuilder()
+    lr, hr = made.tensor([1, 8, 12, 3], name="lr"), made.tensor([1, 8, 12, 3], name="hr")
+    made.operator("ABS", [lr], [hr], options("AbsOptions"))
+    _with_constant_convolution(made, made.tensor([1, 8, 12, 3]))
+    assert read_work(made.finish([lr], [hr])).macs_per_pixel == 0
 
 
 def test_a_convolution_by_a_flat_kernel_is_refused() -> None:
