@@ -7,6 +7,17 @@ STAMP := $(VENV)/.installed
 # Processes that the tests run in: three keep two cores busy, since tests wait for processes too.
 JOBS ?= 3
 
+# Asked for by name, another Python than that of the environment is no silent choice.
+ifeq ($(origin PYTHON),command line)
+ifneq ($(wildcard $(BIN)/python),)
+version = $(shell $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+ifneq ($(call version,$(PYTHON)),$(call version,$(BIN)/python))
+$(error $(VENV) has Python $(call version,$(BIN)/python), PYTHON=$(PYTHON) is \
+  $(or $(call version,$(PYTHON)),not there): remove $(VENV), or add VENV=another-folder)
+endif
+endif
+endif
+
 # Published checkpoints and photographs, which are no part of the project.
 ifneq ($(wildcard ../shared/reference),)
 export EDGESR_SHARED ?= $(abspath ../shared)

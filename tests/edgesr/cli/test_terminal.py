@@ -154,3 +154,11 @@ def test_an_unknown_option_brings_no_hint_about_files(
     ran = run_here(monkeypatch, capsys, "upscale", "--hole", "a.png")
     ran.is_wrong_usage("No such option")
     assert "./" not in ran.err.splitlines()[-1]
+
+
+def test_the_package_runs_as_a_module() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "edgesr", "--version"], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.startswith("edgesr, version ")
