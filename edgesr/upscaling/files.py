@@ -186,6 +186,7 @@ def _upscale_one(
     check_series(series, job.target)
     results: list[ImageData] = []
     runs: list[ImageData] = []
+    upscaler.expect(len(series.images))
     for index, image in enumerate(series.images):
         if len(series.images) > 1:
             progress("frames", index, len(series.images))

@@ -58,8 +58,8 @@ class Costs:
 class SizeChoice(Protocol):
     """At which size to open a network for an image."""
 
-    def choose(self, size: Size, opened: Sequence[Size]) -> Size:
-        """The tile for an image of that height and width."""
+    def choose(self, size: Size, opened: Sequence[Size], images: int = 1) -> Size:
+        """The tile for so many images of that height and width."""
         ...
 
     def keep(self, size: Size, opened: Sequence[Size]) -> list[Size]:
@@ -73,7 +73,7 @@ class WholeImages:
 
     multiple: int = 1
 
-    def choose(self, size: Size, opened: Sequence[Size]) -> Size:
+    def choose(self, size: Size, opened: Sequence[Size], images: int = 1) -> Size:
         """The image's size."""
         height, width = (next_multiple(side, self.multiple) for side in size)
         return height, width
@@ -102,12 +102,12 @@ class FittedTiles:
     most_bytes: int = MOST_BYTES
     costs: Costs = Costs()
 
-    def choose(self, size: Size, opened: Sequence[Size]) -> Size:
+    def choose(self, size: Size, opened: Sequence[Size], images: int = 1) -> Size:
         """The best of all tiles; one that is open already costs no opening."""
         rows, columns = (self._axis(side) for side in size)
         pixels = np.outer(rows[:, 0], columns[:, 0])
         runs = np.outer(rows[:, 1], columns[:, 1])
-        cost = self._running(pixels, runs) + self._opening(pixels)
+        cost = self._running(pixels, runs) + self._opening(pixels) / images
         needed = self.work.bytes_per_pixel * pixels
         # Where nothing fits, the smallest is the best of what there is.
         cost = np.where(needed <= self.most_bytes, cost, 1e18 + needed)

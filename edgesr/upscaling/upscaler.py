@@ -55,6 +55,10 @@ class ImageUpscaler(Protocol):
         """Rows of the result per row of the image."""
         ...
 
+    def expect(self, images: int) -> None:
+        """Be told how many images of each size are to come: what is opened for them must pay."""
+        ...
+
     def count_tiles(self, image: ImageData) -> int:
         """Count the network's runs for an image."""
         ...
@@ -110,6 +114,9 @@ class Upscaler:
     def scale(self) -> int:
         """Rows of the result per row of the image."""
         return self.shape.scale
+
+    def expect(self, images: int) -> None:
+        """Nothing: its tiles have one size."""
 
     def count_tiles(self, image: ImageData) -> int:
         """Count the network's runs for an image.
@@ -311,7 +318,12 @@ class ResizingUpscaler:
         self._overlap = overlap
         self._remedy = remedy
         self._opened: dict[Size, Upscaler] = {}  # the latest last
+        self._expected = 1
         self.scale = scale
+
+    def expect(self, images: int) -> None:
+        """State how many images of each size are to come."""
+        self._expected = max(1, images)
 
     def count_tiles(self, image: ImageData) -> int:
         """Count the network's runs for an image.
@@ -358,7 +370,7 @@ class ResizingUpscaler:
 
     def _for(self, image_size: Size) -> Upscaler:
         """The network at the size for an image."""
-        size = self._choice.choose(image_size, list(self._opened))
+        size = self._choice.choose(image_size, list(self._opened), self._expected)
         if size not in self._opened:
             kept = self._choice.keep(size, list(self._opened))
             for old in self._opened.keys() - set(kept):

@@ -22,15 +22,16 @@ def silence_native_log() -> None:
 
 
 def silence_library_log() -> None:
-    """Discard what imagecodecs logs and Pillow warns of: bare lines on stderr, naming no file."""
+    """Discard what imagecodecs and Pillow log and warn of: bare lines on stderr, naming no file."""
     import logging
     import warnings
 
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
-    logger = logging.getLogger("imagecodecs")
-    if not logger.handlers:
-        logger.addHandler(logging.NullHandler())
+    for name in ("imagecodecs", "PIL"):
+        logger = logging.getLogger(name)
+        if not logger.handlers:
+            logger.addHandler(logging.NullHandler())
 
 
 def _owns_stderr() -> bool:

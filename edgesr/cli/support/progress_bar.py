@@ -3,9 +3,13 @@
 import contextlib
 import sys
 from collections.abc import Generator
+from typing import TYPE_CHECKING
 
 from edgesr.common.progress import ProgressCallback, silent
 from edgesr.common.text import printable
+
+if TYPE_CHECKING:
+    from rich.progress import Task
 
 
 @contextlib.contextmanager
@@ -38,6 +42,8 @@ def progress_bar() -> Generator[ProgressCallback]:
         rp.BarColumn(),
         rp.MofNCompleteColumn(),
         rp.TimeElapsedColumn(),
+        rp.TextColumn("{task.fields[rate]}"),
+        rp.TimeRemainingColumn(),
     )
     tasks: dict[str, rp.TaskID] = {}
     with rp.Progress(
@@ -50,10 +56,16 @@ def progress_bar() -> Generator[ProgressCallback]:
 
         def report(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
-                tasks[stage] = bar.add_task(printable(stage), total=None)
+                tasks[stage] = bar.add_task(printable(stage), total=None, rate="")
             bar.update(tasks[stage], completed=done, total=total or None)
+            if stage == "frames":
+                bar.update(tasks[stage], rate=_rate(bar.tasks[bar.task_ids.index(tasks[stage])]))
 
         yield report
+
+
+def _rate(task: "Task") -> str:
+    return "" if task.speed is None else f"{task.speed:.1f}/s"
 
 
 def log_line(text: str) -> None:

@@ -39,6 +39,8 @@ from edgesr.upscaling.video.source import SourceFrame, VideoFacts, read_facts, r
 
 _T = TypeVar("_T")
 
+# What a video that does not tell is taken to have.
+_MANY_FRAMES = 100
 # Frames that wait between two threads.
 _WAITING = 3
 
@@ -105,6 +107,7 @@ def upscale_video(
     others = {"model": settings.model, "final": repr(final)}
     with _work(work_folder(target)) as folder, kept_if_useful(folder):
         done = begin(folder, plan_of(facts, encoding, others), resume=settings.resume)
+        upscaler.expect(facts.frames or _MANY_FRAMES)
         run = _Run(upscaler, final, encoding, max_pixels)
         timing = _encode(folder, done, facts, run, progress)
         with atomic_outputs([target], overwrite=overwrite) as (part,):

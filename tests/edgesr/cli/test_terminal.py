@@ -1,8 +1,10 @@
 """What reaches a terminal: clean text, and numbers that no width cuts."""
 
+import io
 import json
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from edgesr.cli.support.lines import print_line
 from edgesr.cli.support.progress_bar import log_line
@@ -154,6 +157,29 @@ def test_an_unknown_option_brings_no_hint_about_files(
     ran = run_here(monkeypatch, capsys, "upscale", "--hole", "a.png")
     ran.is_wrong_usage("No such option")
     assert "./" not in ran.err.splitlines()[-1]
+
+
+def test_what_pillow_logs_of_a_tiff_is_no_bare_line(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (11, 11)).save(file, "TIFF")
+    content = bytearray(file.getvalue())
+    entry = content.index(struct.pack("<HHI", 277, 3, 1))  # SamplesPerPixel
+    content[entry + 8 : entry + 10] = struct.pack("<H", 279)
+    path = write_file(tmp_path / "a.tif", bytes(content))
+    ran = run_alone("metrics", path, path)
+    ran.fails("a.tif")
+    assert len(ran.err.splitlines()) == 1, ran.err
+
+
+def test_frames_are_counted_with_their_rate_and_the_time_left(
+    tmp_path: Path, small_tflite: Path
+) -> None:
+    frames = [Image.new("RGB", (40, 30), (i, 0, 0)) for i in range(40)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    words = ["upscale", str(tmp_path / "a.gif"), "-m", str(small_tflite)]
+    shown = _on_terminal([*words, "-o", str(tmp_path / "a.png")], "120")
+    assert re.search(r"frames .* [0-9.]+/s ", shown), shown
+    assert re.search(r" 0:00:0\d .*/s 0:00:0\d", shown), shown
 
 
 def test_the_package_runs_as_a_module() -> None:

@@ -59,6 +59,23 @@ def test_a_size_that_is_open_is_taken_where_opening_another_costs_more() -> None
     assert choice.choose((1000, 1490), [open_size]) == open_size
 
 
+def test_for_many_images_of_one_size_only_the_runs_count() -> None:
+    choice, size = _choice(), (360, 640)
+    few, many = choice.choose(size, []), choice.choose(size, [], images=1000)
+    opening = {tile: choice.cost_s(size, tile) for tile in (few, many)}
+    runs = {tile: choice.cost_s(size, tile) - _opening_s(choice, tile) for tile in (few, many)}
+    assert opening[few] < opening[many]
+    assert runs[many] < runs[few]
+    assert choice.choose(size, [few], images=1000) == many
+
+
+def _opening_s(choice: FittedTiles, tile: Size) -> float:
+    pixels = tile[0] * tile[1]
+    return 1e-9 * (
+        choice.costs.open_fixed + choice.costs.open_byte * choice.work.bytes_per_pixel * pixels
+    )
+
+
 def test_sizes_stay_open_while_they_fit_the_oldest_go_first() -> None:
     choice = _choice(most_bytes=1932 * 250_000)
     opened = [(300, 300), (200, 300), (300, 400)]
