@@ -92,7 +92,7 @@ def predicted(checkpoint: LoadedCheckpoint, size: str) -> float:
     """Predicted peak memory of a conversion in GiB."""
     height, width = map(int, size.split("x"))
     source = checkpoint_source(checkpoint, height, width)
-    return predicted_bytes(source.bytes_per_pixel(), source.scale, height, width) / 2**30
+    return predicted_bytes(source, height, width) / 2**30
 
 
 def _write(path: Path, costs: Sequence[Cost], *, memory: bool) -> None:
@@ -117,7 +117,8 @@ def measure(words: list[str], predicted_gib: float) -> Cost:
         seconds = time.perf_counter() - start
     if status:
         sys.exit(f"edgesr {' '.join(words)} failed with status {status}")
-    return Cost(f"edgesr {' '.join(words)}", seconds, peak[0] / 2**30, predicted_gib)
+    shown = (Path(word).name for word in words)  # of a checkpoint, not where it lies here
+    return Cost(f"edgesr {' '.join(shown)}", seconds, peak[0] / 2**30, predicted_gib)
 
 
 def _watch(process: psutil.Popen, peak: list[float]) -> None:

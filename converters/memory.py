@@ -9,30 +9,33 @@ from edgesr.errors import SizeError
 
 if TYPE_CHECKING:
     from converters.onnx_graph.graph import Graph
+    from converters.source import Source
 
 _GIB = 2**30
 _FLOAT32_BYTES = 4
-# What the libraries use at any size, and how many copies of the network's peak live activations
-# and of its result are held: PyTorch, both runtimes, the outputs that are compared in float64 and
-# their differences. Fitted from above to benchmarks/results/convert_memory.json.
-_BASE_BYTES = 1.6 * _GIB
-_ACTIVATIONS = 2.75
-_RESULTS = 12.0
+# What the libraries use at any size; how many copies of the network's peak live activations are held
+# while its weights are chosen (at the calibration's size) and when it is verified (at the file's),
+# and how many of its result, compared in float64. A network of one size keeps the reference's result
+# for every input at that size. Fitted from above to benchmarks/results/convert_memory.json.
+_BASE_BYTES = 1.4 * _GIB
+_CALIBRATED = 12.0
+_ACTIVATIONS = 0.5
+_RESULTS = 7.0
+_RESULTS_OF_ONE_SIZE = 14.0
 
 
-def check_memory(bytes_per_pixel: float, scale: int, height: int, width: int) -> None:
+def check_memory(source: "Source", height: int, width: int) -> None:
     """Refuse a size whose conversion needs more memory than this machine has free.
 
     Args:
-        bytes_per_pixel: The network's `activation_bytes_per_pixel`.
-        scale: Its upscaling factor.
+        source: The network.
         height: Rows of the fixed input.
         width: Columns of the fixed input.
 
     Raises:
         SizeError: The predicted peak is larger than the memory that is free.
     """
-    needed, free = predicted_bytes(bytes_per_pixel, scale, height, width), free_bytes()
+    needed, free = predicted_bytes(source, height, width), free_bytes()
     if needed > free:
         raise SizeError(
             f"converting at {height}x{width} needs about {needed / _GIB:.1f} GiB of memory and "
@@ -41,10 +44,12 @@ def check_memory(bytes_per_pixel: float, scale: int, height: int, width: int) ->
         )
 
 
-def predicted_bytes(bytes_per_pixel: float, scale: int, height: int, width: int) -> float:
+def predicted_bytes(source: "Source", height: int, width: int) -> float:
     """Predict the peak memory of a conversion with its parity run."""
-    result_bytes = 3 * _FLOAT32_BYTES * scale**2
-    return _BASE_BYTES + (_ACTIVATIONS * bytes_per_pixel + _RESULTS * result_bytes) * height * width
+    activation, result = source.bytes_per_pixel(), 3 * _FLOAT32_BYTES * source.scale**2
+    results = (_RESULTS if source.any_size else _RESULTS_OF_ONE_SIZE) * result
+    calibrated = _CALIBRATED * activation * math.prod(source.calibration_size(height, width))
+    return _BASE_BYTES + calibrated + (_ACTIVATIONS * activation + results) * height * width
 
 
 def activation_bytes_per_pixel(graph: "Graph") -> float:

@@ -102,7 +102,7 @@ def convert(
     for target in targets:
         check_writable(target, overwrite=overwrite)
     gpu = find_gpu_backends(wanted=gpu_gate)
-    check_memory(source.bytes_per_pixel(), source.scale, spec.height, spec.width)
+    check_memory(source, spec.height, spec.width)
     rewritten, contents = make(source, spec, images, progress)
     contrasts = {image.name: image.contrast for image in rewritten.calibration}
     small = _small_size(source, spec, contents.values())

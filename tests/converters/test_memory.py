@@ -25,6 +25,6 @@ def test_a_conversion_needs_what_is_predicted_and_not_much_less(command: str) ->
 def test_the_record_holds_what_the_code_predicts(model: str) -> None:
     spec = find_spec(model)
     source = checkpoint_source(load(bundled_checkpoint(spec), spec.name, spec.scale), 720, 480)
-    predicted_gib = predicted_bytes(source.bytes_per_pixel(), source.scale, 720, 480) / 2**30
+    predicted_gib = predicted_bytes(source, 720, 480) / 2**30
     recorded = _COSTS[f"edgesr convert --model {model} --fp16 --size 720x480"]["predicted_gib"]
     assert predicted_gib == pytest.approx(recorded, rel=1e-6)
