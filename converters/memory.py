@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 _GIB = 2**30
 _FLOAT32_BYTES = 4
-# What the libraries use at any size; how many copies of the network's peak live activations are held
-# while its weights are chosen (at the calibration's size) and when it is verified (at the file's),
-# and how many of its result, compared in float64. A network of one size keeps the reference's result
-# for every input at that size. Fitted from above to benchmarks/results/convert_memory.json.
+# What the libraries use at any size; how many copies of the network's peak live activations are
+# held while its weights are chosen (at the calibration's size) and when it is verified (at the
+# file's), and how many of its result, compared in float64. Of a network of one size the reference's
+# results for all inputs have that size. Fitted from above to
+# benchmarks/results/convert_memory.json.
 _BASE_BYTES = 1.4 * _GIB
 _CALIBRATED = 12.0
 _ACTIVATIONS = 0.5

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from edgesr.common.files import temporary_file_errors
-from edgesr.common.text import printable
+from edgesr.common.text import printable, shorten
 from edgesr.errors import ConversionError, EdgeSRError
 
 Float32Array = NDArray[np.float32]
@@ -226,7 +226,7 @@ def native_reason(error: Exception) -> str:
         # Texts of several errors repeat themselves behind the first.
         text = f"operator {_operator(found)}: {text[found.end() :]}"
     text = printable(text.strip().rstrip(".")) or type(error).__name__
-    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."
+    return shorten(text, _LONGEST_REASON)
 
 
 def _operator(found: re.Match[str]) -> str:

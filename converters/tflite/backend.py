@@ -14,7 +14,7 @@ import numpy as np
 from converters.tflite.borders import count_from_the_end
 from edgesr.common.files import temporary_file_errors
 from edgesr.common.litert import litert_schema
-from edgesr.common.text import printable
+from edgesr.common.text import printable, shorten
 from edgesr.errors import ConversionError, ModelFileError
 from edgesr.tflite.resize import resize
 
@@ -148,8 +148,7 @@ def failure_reason(log: str, status: int) -> str:
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     last = lines[-1] if lines else f"it printed nothing, exit status {status}"
     reason = printable(re.sub(r"^[\w.]*(?:Error|Exception): ", "", last))
-    if len(reason) > _LONGEST_REASON:
-        reason = f"{reason[:_LONGEST_REASON]}..."
+    reason = shorten(reason, _LONGEST_REASON)
     # The traceback leads through the file that converts the kind of operator.
     operators = re.findall(r"[/\\]onnx2tf[/\\]ops[/\\](\w+)\.py", log)
     names = re.findall(r"onnx_op_name: (\S+)", log)

@@ -7,6 +7,8 @@ from typing import TypedDict, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
+from edgesr.common.text import shorten
+
 #: Records are rounded by nobody; other machines sum in another order.
 _TOLERANCE = 1e-6
 #: End of a key -> smallest and largest value that anything measured has.
@@ -103,9 +105,9 @@ def _implausible_number(value: object, key: str) -> str | None:
     if isinstance(value, bool) or not isinstance(value, float | int):
         return None
     if not math.isfinite(value):
-        return f"{key} is {value}, allowed is a finite number"
+        return f"{shorten(key)} is {value}, allowed is a finite number"
     name = key.rstrip("0123456789").rstrip(".")  # an item of a list has its list's meaning
     for end, (low, high) in _PLAUSIBLE.items():
         if name.endswith(end) and not low <= value <= high:
-            return f"{key} is {value:g}, allowed {low:g} to {high:g}"
+            return f"{shorten(key)} is {value:g}, allowed {low:g} to {high:g}"
     return None

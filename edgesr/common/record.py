@@ -6,6 +6,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
+from edgesr.common.text import shorten
+
 _LONGEST_VALUE = 60  # characters
 #: What pydantic's types of errors require, in words of the files.
 _REQUIRED = {
@@ -62,7 +64,7 @@ def describe_problem(key: str, detail: Mapping[str, Any]) -> str:
         detail: An entry of `ValidationError.errors()`.
     """
     kind: str = detail["type"]
-    key = _cut(key)
+    key = shorten(key, _LONGEST_VALUE)
     if kind == "json_invalid":
         return "it is not JSON"
     if kind == "missing":
@@ -77,11 +79,7 @@ def _shown(value: object) -> str:
         return "a table of keys"
     if isinstance(value, list | tuple):
         return "a list"
-    return _cut(repr(value))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
+    return shorten(repr(value), _LONGEST_VALUE)
 
 
 def _allowed(detail: Mapping[str, Any]) -> str:

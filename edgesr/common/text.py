@@ -15,5 +15,10 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else _escaped(c) for c in text)
 
 
+def shorten(text: str, longest: int = 80) -> str:
+    """Cut a text out of a file to what a message can hold."""
+    return text if len(text) <= longest else f"{text[:longest]}..."
+
+
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape", "backslashreplace").decode("ascii")

@@ -13,6 +13,7 @@ from edgesr.benchmark.results import Measurement, contradiction_on_host, measure
 from edgesr.benchmark.summary import implausible
 from edgesr.common.inputs import read_regular
 from edgesr.common.record import first_problem
+from edgesr.common.text import shorten
 from edgesr.errors import EdgeSRError
 
 AnyRecord = BenchRecord | HostRecord
@@ -75,7 +76,9 @@ def results(record: AnyRecord, path: Path) -> list[Measurement]:
             else measurements_on_host(record)
         )
     except KeyError as error:
-        raise RecordFileError(f"{path} has a result of {error}, and says no more of it") from error
+        raise RecordFileError(
+            f"{path} has a result of {shorten(str(error))}, and says no more of it"
+        ) from error
     for one in found:
         values = [*one.samples_ms, one.latency_ms, *(moment.latency_ms for moment in one.curve)]
         if not one.samples_ms or not all(math.isfinite(v) and v > 0 for v in values):

@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 from edgesr.common.litert import import_optional
+from edgesr.common.text import shorten
 from edgesr.errors import MissingDependencyError
 
 #: Module -> what to call it, the best one first. tflite-runtime serves boards too old for LiteRT,
@@ -53,10 +54,7 @@ def native_reason(error: Exception) -> str:
         return "the memory that is free does not suffice; run smaller images or tiles, or free some"
     unprepared = re.search(r"Node number (\d+) \(([^)]*)\) failed to prepare", text)
     if unprepared is None:
-        return _cut(first)
+        return shorten(first, _LONGEST_REASON)
     said = first.split("Node number")[0].split(". ")[0].rstrip(".")
-    return _cut(f"operator {unprepared[1]} {unprepared[2]} cannot be prepared: {said}")
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."
+    reason = f"operator {unprepared[1]} {unprepared[2]} cannot be prepared: {said}"
+    return shorten(reason, _LONGEST_REASON)

@@ -19,6 +19,7 @@ from typing import Any, cast
 import numpy as np
 
 from edgesr.common.inputs import read_regular
+from edgesr.common.text import shorten
 from edgesr.errors import ModelFileError
 
 #: A table as field name -> value: numbers, bytes for strings, numpy arrays for vectors of numbers,
@@ -111,7 +112,6 @@ _TABLE_COST = 10
 _TEXT_PER_COST = 16
 _MAX_RANK = 8
 # Characters of a name in a message.
-_LONGEST_NAME = 80
 
 
 class DamagedError(Exception):
@@ -251,8 +251,7 @@ def tensor_name(tensor: Table) -> str:
 
 def short_name(tensor: Table) -> str:
     """The name, cut to what a message can hold."""
-    name = tensor_name(tensor)
-    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
+    return shorten(tensor_name(tensor))
 
 
 def printable(text: bytes | None) -> str:

@@ -48,7 +48,9 @@ REFUSED: Mapping[str, tuple[str, str, dict[str, Any], str]] = {
 
 
 def supply_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The names of torchvision that spandrel imports; no build of it fits every torch."""
+    """The names of torchvision that spandrel imports, where no build of it fits this torch."""
+    if importlib.util.find_spec("torchvision") is not None:
+        return
     functional = types.ModuleType("torchvision.transforms.functional")
     for name in ("InterpolationMode", "rotate", "normalize"):
         setattr(functional, name, types.SimpleNamespace(BILINEAR="bilinear"))
