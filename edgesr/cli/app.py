@@ -34,6 +34,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("edgesr.cli.train", "Train a network by a recipe."),
     "upscale": ("edgesr.cli.upscale", "Upscale images with a .tflite."),
     "verify": ("edgesr.cli.verify", "Verify a .tflite against its PyTorch checkpoint."),
+    "web": ("edgesr.cli.web", "Run .tflite files in a browser, on a phone too."),
 }
 
 
