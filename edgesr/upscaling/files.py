@@ -3,11 +3,13 @@
 An image that fails does not stop the others.
 """
 
+import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,6 +23,8 @@ from edgesr.upscaling.final_size import FinalSize, upscale_to
 from edgesr.upscaling.jobs import Job
 from edgesr.upscaling.upscaler import ImageUpscaler
 from edgesr.upscaling.video.kinds import VideoSettings
+
+_T = TypeVar("_T")
 
 _NO_RUN = "it is as large as asked already: the network did not run"
 
@@ -92,6 +96,9 @@ class FailedFile:
         return text if str(self.job.source) in text else f"{self.job.source}: {text}"
 
 
+_Outcome = UpscaledFile | FailedFile
+
+
 class ReadAhead:
     """Decodes images in the background, one ahead of the one that is worked on.
 
@@ -154,24 +161,73 @@ def upscale_files(
         One result per job, in order.
     """
     sources = {_identity(job.source) for job in jobs} - {None}
-    for index, job in enumerate(jobs):
-        if len(jobs) > 1:
-            progress("images", index, len(jobs))
-        try:
-            series = None if job.video else images.take()
-            if _identity(job.target) in sources:
-                raise OutputError(f"output {job.target} is one of the inputs; choose another")
-            if series is None:
-                yield _upscale_video(job, upscaler, settings, progress)
-            else:
-                yield _upscale_one(job, series, upscaler, settings, progress)
-        except EdgeSRError as error:
-            yield FailedFile(job, error)
-        except OSError as error:
-            reason = error.strerror or error
-            yield FailedFile(job, OutputError(f"cannot write {job.target}: {reason}"))
-        except MemoryError:
-            yield FailedFile(job, ImageError(f"{job.source}: the result does not fit into memory"))
+    with _background() as encoding:
+        before: Future[_Outcome] | None = None
+        for index, job in enumerate(jobs):
+            if len(jobs) > 1:
+                progress("images", index, len(jobs))
+            try:
+                write = _upscaled(job, sources, images, upscaler, settings, progress)
+            except BaseException:  # an interruption: what was written counts
+                if before is not None:
+                    yield before.result()
+                raise
+            if before is not None:
+                yield before.result()
+            before = encoding.submit(write)
+        if before is not None:
+            yield before.result()
+    if len(jobs) > 1:
+        progress("images", len(jobs), len(jobs))
+
+
+def _upscaled(
+    job: Job,
+    sources: Collection[tuple[int, int] | None],
+    images: ReadAhead,
+    upscaler: ImageUpscaler,
+    settings: Settings,
+    progress: ProgressCallback,
+) -> Callable[[], _Outcome]:
+    """Run the network on one file; what remains is to encode and write the result."""
+
+    def run() -> Callable[[], _Outcome]:
+        series = None if job.video else images.take()
+        if _identity(job.target) in sources:
+            raise OutputError(f"output {job.target} is one of the inputs; choose another")
+        if series is None:
+            done = _upscale_video(job, upscaler, settings, progress)
+            return lambda: done
+        write = _upscale_one(job, series, upscaler, settings, progress)
+        return lambda: _or_failure(job, write)
+
+    written = _or_failure(job, run)
+    return (lambda: written) if isinstance(written, FailedFile) else written
+
+
+def _or_failure(job: Job, step: Callable[[], _T]) -> "_T | FailedFile":
+    """What a step gives, or why it cannot be."""
+    try:
+        return step()
+    except EdgeSRError as error:
+        return FailedFile(job, error)
+    except OSError as error:
+        reason = error.strerror or error
+        return FailedFile(job, OutputError(f"cannot write {job.target}: {reason}"))
+    except MemoryError:
+        return FailedFile(job, ImageError(f"{job.source}: the result does not fit into memory"))
+
+
+@contextlib.contextmanager
+def _background() -> Generator[ThreadPoolExecutor]:
+    """A thread beside this one; an interruption does not wait for what it has not begun."""
+    pool = ThreadPoolExecutor(1)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 def _upscale_one(
@@ -180,7 +236,8 @@ def _upscale_one(
     upscaler: ImageUpscaler,
     settings: Settings,
     progress: ProgressCallback,
-) -> UpscaledFile:
+) -> Callable[[], UpscaledFile]:
+    """Run the network; what remains is to encode and write the result."""
     started = time.perf_counter()
     check_writable(job.target, overwrite=settings.overwrite)
     check_series(series, job.target)
@@ -196,22 +253,25 @@ def _upscale_one(
         result, seen = _run(job, image, upscaler, settings, progress)
         results.append(result)
         runs += seen
-    image, result = series.first, results[0]
-    upscaled = replace(series, images=tuple(results))
-    content, notes = encode_series(upscaled, job.target, quality=settings.quality)
-    with atomic_outputs([job.target], overwrite=settings.overwrite) as (temporary,):
-        temporary.write_bytes(content)
-    return UpscaledFile(
+    done = UpscaledFile(
         job,
-        (image.height, image.width),
-        (result.height, result.width),
+        (series.first.height, series.first.width),
+        (results[0].height, results[0].width),
         sum(upscaler.count_tiles(seen) for seen in runs),
         all(upscaler.is_one_tile(seen) for seen in runs),
-        time.perf_counter() - started,
-        tuple(dict.fromkeys(n for i in series.images for n in i.notes))
-        + notes
-        + (() if runs else (_NO_RUN,)),
+        0.0,
+        tuple(dict.fromkeys(n for i in series.images for n in i.notes)),
     )
+    upscaled, ran = replace(series, images=tuple(results)), bool(runs)
+
+    def write() -> UpscaledFile:
+        content, notes = encode_series(upscaled, job.target, quality=settings.quality)
+        with atomic_outputs([job.target], overwrite=settings.overwrite) as (temporary,):
+            temporary.write_bytes(content)
+        notes = done.notes + notes + (() if ran else (_NO_RUN,))
+        return replace(done, seconds=time.perf_counter() - started, notes=notes)
+
+    return write
 
 
 def _upscale_video(
