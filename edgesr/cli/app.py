@@ -20,7 +20,7 @@ from edgesr.errors import EdgeSRError
 _COMMANDS: dict[str, tuple[str, str]] = {
     "bench": (
         "edgesr.cli.bench",
-        "Measure latency on this host or on devices; compare records.",
+        "Measure latency on this host, on devices or in a browser; compare.",
     ),
     "convert": ("edgesr.cli.convert", "Convert a checkpoint to a .tflite, verified against it."),
     "doctor": ("edgesr.cli.doctor", "Show what this machine has for edgesr, and what is missing."),

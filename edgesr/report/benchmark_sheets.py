@@ -4,6 +4,7 @@ from pathlib import Path
 
 from android_bench.record import BenchRecord
 from android_bench.results import describe_android_device
+from edgesr.benchmark.browser import BrowserRecord
 from edgesr.benchmark.record import HostRecord
 from edgesr.report.benchmark_page import Sheet
 from edgesr.report.benchmark_records import read_record, results
@@ -19,10 +20,12 @@ def read_sheet(path: Path) -> Sheet:
     record = read_record(path)
     if isinstance(record, BenchRecord):
         return _sheet_of_devices(record, path)
+    if isinstance(record, BrowserRecord):
+        return _sheet_of_browser(record, path)
     return _sheet_of_host(record, path)
 
 
-def _files(record: BenchRecord | HostRecord) -> dict[str, str]:
+def _files(record: BenchRecord | HostRecord | BrowserRecord) -> dict[str, str]:
     return {f.name: f"{f.size_bytes} bytes, sha256 {f.sha256}" for f in record.files}
 
 
@@ -42,6 +45,24 @@ def _sheet_of_host(record: HostRecord, path: Path) -> Sheet:
         **{f"GPU {index + 1}": describe_device(gpu) for index, gpu in enumerate(gpus)},
     }
     return Sheet(f"{path.name}, this host", facts | _files(record), results(record, path))
+
+
+def _sheet_of_browser(record: BrowserRecord, path: Path) -> Sheet:
+    machine, conditions = record.machine, record.conditions
+    adapters = {str(case.adapter): case.adapter for case in record.cases if case.adapter}
+    facts = {
+        "measured": record.created_at,
+        "browser": machine.user_agent,
+        "system": f"{machine.platform}, {machine.cpus} CPUs, "
+        f"{'isolated' if machine.isolated else 'not isolated: one thread'}",
+        "runtime": f"{machine.runtime}, page of edgesr {record.edgesr}",
+        "runs": f"{conditions.runs} after {conditions.warm_up_runs} of warm-up",
+        **{
+            f"GPU {name}": ", ".join(f"{key} {value}" for key, value in adapter.limits.items())
+            for name, adapter in adapters.items()
+        },
+    }
+    return Sheet(f"{path.name}, in a browser", facts | _files(record), results(record, path))
 
 
 def _sheet_of_devices(record: BenchRecord, path: Path) -> Sheet:

@@ -18,7 +18,7 @@ import numpy as np
 from converters.parity.gates import GATES
 from edgesr import __version__
 from edgesr.common.progress import ProgressCallback, silent
-from edgesr.errors import ModelFileError, OutputError
+from edgesr.errors import ModelFileError, OutputError, SizeError
 from edgesr.images.test_card import draw_test_card
 from edgesr.runtime.session import Backend, ModelFile, read_model_file
 from edgesr.tflite.resize import fits_any_size, resize
@@ -26,9 +26,9 @@ from edgesr.upscaling.tiling import choose_overlap
 from edgesr.web.runtime import RUNTIME_NAME, runtime_files
 
 _PAGE = Path(__file__).parent / "page"
+Size = tuple[int, int]
 #: Sizes of tiles, height and width: the page takes those that cost an image the fewest pixels.
-_TILES = ((128, 128), (256, 256), (384, 512))
-_REFERENCE = (128, 128)
+TILES: tuple[Size, ...] = ((128, 128), (256, 256), (384, 512))
 #: Present in every folder that was built, so that none but such a one is replaced.
 CATALOG = "models.json"
 
@@ -55,6 +55,7 @@ def build_page(
     models: Sequence[Path],
     *,
     overwrite: bool = False,
+    tiles: Sequence[Size] = TILES,
     cache_dir: Path | None = None,
     progress: ProgressCallback = silent,
 ) -> BuiltPage:
@@ -64,12 +65,15 @@ def build_page(
         out: The folder. One that an earlier build made may be replaced.
         models: Super-resolution `.tflite` files.
         overwrite: Whether to replace it.
+        tiles: Height and width of the tiles, the smallest first, which is the reference crop's too.
+            A file that fits its own size only has one tile of that size.
         cache_dir: Where the runtime is cached; with downloaded weights by default.
         progress: Told how far it is.
 
     Raises:
         OutputError: The folder exists and is not to be replaced, or cannot be written.
         ModelFileError: A file is no super-resolution model, or cannot be run by tiles.
+        SizeError: Tiles of those sizes are too small for a network.
         DownloadError: The runtime is not in the cache and cannot be fetched.
     """
     check_folder(out, overwrite=overwrite)
@@ -84,7 +88,7 @@ def build_page(
             entries: list[dict[str, Any]] = []
             for index, model in enumerate(opened):
                 progress("models", index, len(opened))
-                entries.append(_add_model(folder, f"models/{index}", model))
+                entries.append(_add_model(folder, f"models/{index}", model, tiles))
             catalog = {"edgesr": __version__, "runtime": RUNTIME_NAME, "models": entries}
             _write(folder / CATALOG, json.dumps(catalog, indent=1).encode())
             if out.exists():
@@ -117,10 +121,12 @@ def check_folder(out: Path, *, overwrite: bool) -> None:
         raise OutputError(f"output folder {out} exists; choose another name or pass --force")
 
 
-def _add_model(folder: Path, place: str, model: ModelFile) -> dict[str, Any]:
+def _add_model(
+    folder: Path, place: str, model: ModelFile, wanted: Sequence[Size]
+) -> dict[str, Any]:
     """Write a model's tiles and its reference crop; what the page must know of it."""
     facts, shape = model.facts, model.shape
-    radius, multiple, sizes = _tiles(model)
+    radius, multiple, sizes = _tiles(model, wanted)
     tiles: list[dict[str, Any]] = []
     for height, width in sizes:
         own = (height, width) == (shape.height, shape.width)
@@ -128,7 +134,6 @@ def _add_model(folder: Path, place: str, model: ModelFile) -> dict[str, Any]:
         name = f"{place}/{height}x{width}.tflite"
         _write(folder / name, content)
         tiles.append({"height": height, "width": width, "file": name} | _digest(content))
-    reference = _REFERENCE if _REFERENCE in sizes else sizes[0]
     partial = 0 if len(sizes) == 1 else radius
     gates = GATES[facts.precision if facts else "fp16"]
     return {
@@ -139,7 +144,7 @@ def _add_model(folder: Path, place: str, model: ModelFile) -> dict[str, Any]:
         "multiple": multiple,
         "file": {"name": model.path.name} | _digest(model.content),
         "tiles": tiles,
-        "reference": _add_reference(folder, place, model, reference, partial),
+        "reference": _add_reference(folder, place, model, sizes[0], partial),
         "gates": {
             "wasm": _gate(gates[Backend.CPU].max_abs, gates[Backend.CPU].psnr_db),
             "webgpu": _gate(gates[Backend.GPU].max_abs_to_cpu, gates[Backend.GPU].psnr_db),
@@ -147,11 +152,12 @@ def _add_model(folder: Path, place: str, model: ModelFile) -> dict[str, Any]:
     }
 
 
-def _tiles(model: ModelFile) -> tuple[int, int, list[tuple[int, int]]]:
+def _tiles(model: ModelFile, wanted: Sequence[Size]) -> tuple[int, int, list[Size]]:
     """Radius, multiple and sizes of the tiles.
 
     Raises:
         ModelFileError: The network sees the whole image.
+        SizeError: No tile of those sizes would leave a pixel.
     """
     own = (model.shape.height, model.shape.width)
     reach = model.facts.reach if model.facts else None
@@ -168,9 +174,15 @@ def _tiles(model: ModelFile) -> tuple[int, int, list[tuple[int, int]]]:
     least = 2 * reach.radius + reach.size_multiple
     sizes = [
         size
-        for size in _TILES
+        for size in wanted
         if min(size) > least and not any(side % reach.size_multiple for side in size)
     ]
+    if not sizes and wanted is not TILES:
+        given = ", ".join(f"{height}x{width}" for height, width in wanted)
+        raise SizeError(
+            f"got {given}, allowed for {model.path.name} are multiples of {reach.size_multiple} "
+            f"above {least}"
+        )
     return reach.radius, reach.size_multiple, sizes or [own]
 
 

@@ -1,4 +1,4 @@
-"""`edgesr bench`: latency of files on this host and on Android devices."""
+"""`edgesr bench`: latency of files on this host, on Android devices and in a browser."""
 
 import click
 
@@ -6,11 +6,12 @@ from edgesr.cli.support.lazy_group import LazyGroup
 
 _COMMANDS = {
     "android": ("edgesr.cli.bench.android", "Measure files on Android devices, over adb."),
+    "browser": ("edgesr.cli.bench.browser", "Measure a file in a headless browser."),
     "compare": ("edgesr.cli.bench.compare", "Compare two records: is the second one slower?"),
     "host": ("edgesr.cli.bench.host", "Measure files on this host."),
     "report": ("edgesr.cli.bench.report", "Make one HTML page of records."),
 }
-_PLACES = ("host", "android")
+_PLACES = ("host", "android", "browser")
 
 
 class _Bench(LazyGroup):
@@ -56,5 +57,6 @@ Examples:
 def command() -> None:
     """Measure the latency of .tflite files; compare and show the records.
 
-    `edgesr bench FILE... --on host|android` does the same as `edgesr bench host|android FILE...`.
+    `edgesr bench FILE... --on PLACE` does the same as `edgesr bench PLACE FILE...`, PLACE being
+    host, android or browser.
     """

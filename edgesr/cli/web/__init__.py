@@ -6,6 +6,7 @@ from edgesr.cli.support.lazy_group import LazyGroup
 
 _COMMANDS = {
     "build": ("edgesr.cli.web.build", "Build the page as a static folder for any host."),
+    "serve": ("edgesr.cli.web.serve", "Serve the page, and receive its benchmarks."),
 }
 
 
@@ -14,6 +15,7 @@ _COMMANDS = {
     lazy=_COMMANDS,
     epilog="""\b
 Examples:
+  edgesr web serve --lan
   edgesr web build site
 """,
 )

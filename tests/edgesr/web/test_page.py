@@ -12,7 +12,6 @@ from playwright.sync_api import Browser, Page
 
 import edgesr
 from edgesr.images.test_card import draw_test_card
-from edgesr.web import build
 from edgesr.web.build import build_page
 from edgesr.web.models import model_files
 from edgesr.weights.bundled import model_file
@@ -80,12 +79,9 @@ def test_tiles_in_the_browser_give_what_upscale_gives(
     assert grey_levels_apart(got, source, model.split()[0]) <= 1
 
 
-def test_attention_network_by_webgpu_gives_what_upscale_gives(
-    page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_attention_network_by_webgpu_gives_what_upscale_gives(page: Page, tmp_path: Path) -> None:
     """By a tile of 72x72: a software device needs 20 s for one of 128x128."""
-    monkeypatch.setattr(build, "_TILES", ((72, 72),))
-    build_page(tmp_path / "site", model_files(["fmen-s"]))
+    build_page(tmp_path / "site", model_files(["fmen-s"]), tiles=[(72, 72)])
     source = save_card(tmp_path / "card.png", 72, 72)
     with static_host(tmp_path / "site") as address:
         open_page(page, address, model="fmen-s x4", backend="webgpu")
