@@ -20,6 +20,8 @@ from edgesr.errors import EdgeSRError
 MOST_BYTES = 8 * 2**20
 _Text = Annotated[str, Field(max_length=400)]
 _Milliseconds = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
+# As far as JavaScript counts exactly; buffers are larger than a GB.
+_Limit = Annotated[int, Field(ge=0, le=2**53)]
 _Count = Annotated[int, Field(ge=0, le=10**9)]
 _LONGEST_NAME = 400
 _SOFTWARE = re.compile("swiftshader|llvmpipe|software|basic render", re.IGNORECASE)
@@ -46,7 +48,7 @@ class Adapter(Record):
     device: _Text
     description: _Text
     half: bool
-    limits: Annotated[dict[_Text, _Count], Field(max_length=40)]
+    limits: Annotated[dict[_Text, _Limit], Field(max_length=40)]
 
     def __str__(self) -> str:
         words = (self.description, self.device, f"{self.vendor} {self.architecture}".strip())

@@ -1,5 +1,5 @@
 // The benchmark: asks the worker for times, shows them, and sends or saves the record.
-import {ask, save, state} from "./app.js";
+import {ask, save, state, tellServer} from "./app.js";
 
 const element = (id) => document.getElementById(id);
 const SETTING = {runs: 20, warmUp: 3, driftS: 120};
@@ -65,6 +65,7 @@ async function send() {
     const answer = await fetch(state.catalog.receiver, {
       method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(record),
     });
+    if (!answer.ok) tellServer(`its record was refused: ${await answer.clone().text()}`);
     element("sent").textContent = answer.ok ? "The record was received."
       : `The record was refused: ${await answer.text()}`;
   } catch {

@@ -15,7 +15,7 @@ GPU = {
     "device": "",
     "description": "",
     "half": True,
-    "limits": {"maxBufferSize": 268435456},
+    "limits": {"maxBufferSize": 2**40},
 }
 
 

@@ -166,7 +166,9 @@ def test_a_software_device_is_compared_with_no_cpu(
         pytest.param(None, ("cannot read",), id="missing"),
         pytest.param("{", ("is no record",), id="no JSON"),
         pytest.param("[1]", ("is no record",), id="a list"),
-        pytest.param('{"on": "moon"}', ("'moon'", "allowed android, browser, host"), id="elsewhere"),
+        pytest.param(
+            '{"on": "moon"}', ("'moon'", "allowed android, browser, host"), id="elsewhere"
+        ),
         pytest.param('{"on": "host"}', ("damaged: created_at: missing",), id="keys missing"),
         pytest.param('{"on": ["host"]}', ("['host']",), id="wrong type"),
     ],
