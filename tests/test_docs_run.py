@@ -46,6 +46,9 @@ _NOT_RUN = {
     "--recipe fmen-s": "downloads its teachers; tests/edgesr/training/test_teacher.py has one",
     "realesr-general": "that file; tests/converters/test_third_party_checkpoint.py has such",
     "upscale - ": "reads stdin; tests/edgesr/cli/test_upscale_folders.py gives it an image",
+    "web serve": "runs until Ctrl-C; tests/edgesr/web/ opens it in a browser",
+    "web build": "downloads; tests/edgesr/web/ builds it",
+    "bench browser": "starts Chromium; tests/edgesr/web/test_path.py runs it",
     "torchrun": "several processes; tests/edgesr/training/ runs them",
 }
 

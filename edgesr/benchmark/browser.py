@@ -22,7 +22,6 @@ _Text = Annotated[str, Field(max_length=400)]
 _Milliseconds = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 # As far as JavaScript counts exactly; buffers are larger than a GB.
 _Limit = Annotated[int, Field(ge=0, le=2**53)]
-_Count = Annotated[int, Field(ge=0, le=10**9)]
 _LONGEST_NAME = 400
 _SOFTWARE = re.compile("swiftshader|llvmpipe|software|basic render", re.IGNORECASE)
 

@@ -89,6 +89,7 @@ const answers = {
     finish();
   },
   measured(result) {
+    say(result.fidelity.passed ? "Measured." : "Measured: wrong picture.");
     finish();
     measured(result);
   },

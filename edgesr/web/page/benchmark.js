@@ -79,8 +79,9 @@ function show(found, whole) {
   const {fidelity, adapter} = found;
   const verdict = fidelity.passed ? "right" : "wrong picture";
   const rows = [
-    ["Pixels", `${verdict}: largest difference ${fidelity.max_abs.toPrecision(2)}, `
-      + `${fidelity.psnr_db.toFixed(1)} dB against the CPU`],
+    ["Pixels", fidelity.max_abs === 0 ? "right: equal to the CPU's"
+      : `${verdict}: largest difference ${fidelity.max_abs.toPrecision(2)}, `
+        + `${fidelity.psnr_db.toFixed(1)} dB against the CPU`],
     ["Median", ms(quantile(sorted, 0.5))], ["90th percentile", ms(quantile(sorted, 0.9))],
     ["Shortest", ms(sorted[0])], ["First run", ms(found.first_ms)],
     ["Compiling", ms(found.compile_ms)], ["Runs", String(sorted.length)],

@@ -7,11 +7,19 @@ const RUNTIME = new URL("./runtime/", import.meta.url);
 const opened = new Map(); // file name of a tile -> {compiled, fidelity, compileMs, firstMs}
 let runtime = null;
 let adapter = null;
+let lost = Promise.resolve(false); // true once the GPU is gone and that was told
 
 export async function handle(request, post) {
   const run = {upscale, benchmark}[request.type];
   await load(request.backend, post);
-  await run(request, post);
+  try {
+    await run(request, post);
+  } catch (error) {
+    // What fails because the GPU was lost is told as that, once.
+    const wait = new Promise((resolve) => setTimeout(resolve, 500, false));
+    if (await Promise.race([lost, wait])) return;
+    throw error;
+  }
 }
 
 async function load(backend, post) {
@@ -36,10 +44,13 @@ async function load(backend, post) {
     const device = runtime.getDefaultEnvironment().webGpuDevice;
     if (!device) throw new Error("This browser gave no WebGPU device; choose WASM.");
     self.lentDevice = device; // so that a test can take it away
-    device.lost.then(({message}) => post({
-      type: "error", lost: true,
-      reason: `The GPU was lost; try again, or choose WASM. (${message || "no reason given"})`,
-    }));
+    lost = device.lost.then(({message}) => {
+      post({
+        type: "error", lost: true,
+        reason: `The GPU was lost; try again, or choose WASM. (${message || "no reason given"})`,
+      });
+      return true;
+    });
   }
 }
 

@@ -1,6 +1,7 @@
 // Cover an image with tiles of a fixed size, without seams: what edgesr/upscaling/tiling.py does,
 // for networks of a bounded receptive radius.
 
+const RUN_PIXELS = 4096;
 const nextMultiple = (length, multiple) => Math.ceil(length / multiple) * multiple;
 
 // Tiles along one axis: {start, keepStart, keepStop} in pixels of the image; null where none fit.
@@ -38,7 +39,8 @@ export function chooseTile(model, height, width) {
   for (const tile of model.tiles) {
     const pieces = cover(height, width, tile, model);
     if (!pieces) continue;
-    const cost = pieces.length * tile.height * tile.width;
+    // A run costs as some pixels do: of tiles that feed the same number, the larger ones are taken.
+    const cost = pieces.length * (tile.height * tile.width + RUN_PIXELS);
     if (!best || cost < best.cost) best = {tile, pieces, cost};
   }
   return best;

@@ -132,7 +132,7 @@ def test_a_file_named_like_a_subcommand_is_measured(
     [
         pytest.param(["--on", "host", "--delegate", "gpu"], ("--delegate",), id="android option"),
         pytest.param(["--on", "android", "--budget", "3"], ("--budget",), id="host option"),
-        pytest.param([], ("android, compare, host, report",), id="no place"),
+        pytest.param([], ("android, browser, compare, host, report",), id="no place"),
         pytest.param(["--on", "ios"], ("got ios", "host, android"), id="unknown place"),
         pytest.param(["--on"], ("--on", "host, android"), id="no value"),
         pytest.param(
