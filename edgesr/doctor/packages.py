@@ -18,7 +18,7 @@ from edgesr.doctor.check import Area, Check, State, usable_cpus
 
 _IMPORT_LIMIT_S = 120.0
 #: The extras that users install; the base is "".
-_EXTRAS = ("", "convert", "train")
+_EXTRAS = ("", "convert", "train", "spandrel", "heif", "video")
 # Packages whose module has another name.
 _MODULES = {"pillow": "PIL"}
 # The reason goes behind a NUL: libraries write to standard error as they like.

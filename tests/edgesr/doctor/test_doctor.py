@@ -48,7 +48,8 @@ def test_every_package_that_edgesr_asks_for_is_looked_at() -> None:
     convert = [*extras["convert"], *extras["onnx"]]
     convert.remove("edgesr[onnx]")
     base = [line for line in project["dependencies"] if "python_version" not in line]
-    asked = {"": base, "convert": convert, "train": extras["train"]}
+    others = ("train", "spandrel", "heif", "video")
+    asked = {"": base, "convert": convert, **{name: extras[name] for name in others}}
     expected = {(extra, re.split(r"[=<>!\[]", line)[0]) for extra in asked for line in asked[extra]}
     found = packages.look_at_packages(quick=True)
     assert {(p.extra, p.name) for p in found} == expected
