@@ -17,6 +17,7 @@ half or twice loses.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -104,7 +105,7 @@ class FittedTiles:
 
     def choose(self, size: Size, opened: Sequence[Size], images: int = 1) -> Size:
         """The best of all tiles; one that is open already costs no opening."""
-        rows, columns = (self._axis(side) for side in size)
+        rows, columns = (_axis(side, self.overlap) for side in size)
         pixels = np.outer(rows[:, 0], columns[:, 0])
         runs = np.outer(rows[:, 1], columns[:, 1])
         cost = self._running(pixels, runs) + self._opening(pixels) / images
@@ -149,19 +150,6 @@ class FittedTiles:
         )
         return runs * (self.costs.run_fixed + per_pixel / self.threads * pixels)
 
-    def _axis(self, length: int) -> np.ndarray:
-        """Tiles along an axis: rows of (pixels of a tile, number of tiles)."""
-        radius, multiple = self.overlap.radius, self.overlap.multiple
-        fed = next_multiple(length, multiple)
-        shortest = next_multiple(max(_SHORTEST, 2 * radius + multiple), multiple)
-        most = max(1, -(-fed // max(1, shortest - 2 * radius)))
-        found: dict[int, int] = {}
-        for count in np.unique(np.geomspace(1, most, _TRIED).astype(int)).tolist():
-            shared = 2 * radius * (count - 1)
-            tile = min(fed, max(shortest, next_multiple(-(-(fed + shared) // count), multiple)))
-            found[tile] = len(cover_axis(length, tile, self.overlap))
-        return np.array(list(found.items()))
-
     def _count(self, size: Size, tile: Size) -> float:
         """Runs by a tile; infinite where it gives not exactly what the whole image gives."""
         runs = 1.0
@@ -174,3 +162,18 @@ class FittedTiles:
             except SizeError:
                 return np.inf
         return runs
+
+
+@lru_cache(maxsize=256)
+def _axis(length: int, overlap: Overlap) -> np.ndarray:
+    """Tiles along an axis: rows of (pixels of a tile, number of tiles)."""
+    radius, multiple = overlap.radius, overlap.multiple
+    fed = next_multiple(length, multiple)
+    shortest = next_multiple(max(_SHORTEST, 2 * radius + multiple), multiple)
+    most = max(1, -(-fed // max(1, shortest - 2 * radius)))
+    found: dict[int, int] = {}
+    for count in np.unique(np.geomspace(1, most, _TRIED).astype(int)).tolist():
+        shared = 2 * radius * (count - 1)
+        tile = min(fed, max(shortest, next_multiple(-(-(fed + shared) // count), multiple)))
+        found[tile] = len(cover_axis(length, tile, overlap))
+    return np.array(list(found.items()))

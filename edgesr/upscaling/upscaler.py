@@ -9,6 +9,7 @@ edge: they are replaced by their neighbours' before (`fill_transparent`).
 Results that cannot be right are errors: `edgesr.upscaling.output_checks`.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -319,6 +320,7 @@ class ResizingUpscaler:
         self._remedy = remedy
         self._opened: dict[Size, Upscaler] = {}  # the latest last
         self._expected = 1
+        self._seen: Counter[Size] = Counter()
         self.scale = scale
 
     def expect(self, images: int) -> None:
@@ -360,6 +362,7 @@ class ResizingUpscaler:
             EdgeSRError: The network is not available for that size.
         """
         height, width = pixels_hwc.shape[:2]
+        self._seen[height, width] += 1
         return self._for((height, width)).upscale_pixels(pixels_hwc, progress)
 
     def close(self) -> None:
@@ -370,7 +373,9 @@ class ResizingUpscaler:
 
     def _for(self, image_size: Size) -> Upscaler:
         """The network at the size for an image."""
-        size = self._choice.choose(image_size, list(self._opened), self._expected)
+        # Of a size that came often more are expected.
+        images = max(self._expected, self._seen[image_size])
+        size = self._choice.choose(image_size, list(self._opened), images)
         if size not in self._opened:
             kept = self._choice.keep(size, list(self._opened))
             for old in self._opened.keys() - set(kept):
