@@ -108,14 +108,50 @@ def convert(
     small = _small_size(source, spec, contents.values())
     inputs = parity_inputs(spec.height, spec.width, images, contrasts, small)
     with _staged(contents, outputs) as files:
-        reports = _verified(files, source, inputs, gpu, threads, progress)
+        floats = {path: p for path, p in files.items() if p is not Precision.INT8}
+        reports = dict(
+            zip(floats, _verified(floats, source, inputs, gpu, threads, progress), strict=True)
+        )
+        for path in files.keys() - floats.keys():
+            reports[path] = _judged(path, source, spec, images, threads, progress)
         manifests = [
-            build_manifest(path, report, rewritten.ranges, rewritten.calibration, source, gpu)
-            for path, report in zip(files, reports, strict=True)
+            build_manifest(path, reports[path], *_ranges(rewritten, p), source, gpu)
+            for path, p in files.items()
         ]
     texts = [manifest.to_json().encode() for manifest in manifests]
     _write(targets, [*contents.values(), *texts], overwrite=overwrite)
     return manifests
+
+
+def _ranges(
+    rewritten: Rewritten, precision: Precision
+) -> "tuple[RangeReport | None, tuple[InputImage, ...]]":
+    """What fp16_range did; nothing in integers."""
+    return (None, ()) if precision is Precision.INT8 else (rewritten.ranges, rewritten.calibration)
+
+
+def _judged(
+    path: Path,
+    source: Source,
+    spec: ConversionSpec,
+    images: Path | None,
+    threads: int | None,
+    progress: ProgressCallback,
+) -> "ParityReport":
+    """The parity of an integer file, all its gates passed."""
+    from converters.int8.gates import judge
+    from converters.parity.verify import ParityGateError
+
+    size = (spec.height, spec.width)
+    if source.any_size:
+        size = min(spec.height, _SMALL_SIDE), min(spec.width, _SMALL_SIDE)
+    report = judge(
+        path, source.reference, source.scale, size, images=images, max_drop=spec.max_drop_db,
+        threads=threads, progress=progress,
+    )  # fmt: skip
+    if report.failures:
+        raise ParityGateError([report], source.reference_runtime.split(",")[0])
+    return report
 
 
 def _write(targets: Sequence[Path], contents: Sequence[bytes], *, overwrite: bool) -> None:
@@ -155,7 +191,11 @@ def make(
         contents: dict[Precision, bytes] = {}
         for precision, worker in workers.items():
             progress("convert", len(contents), len(workers))
-            contents[precision] = _tflite_file(worker, rewritten, source, spec, precision)
+            contents[precision] = (
+                _integer_file(worker, source, spec, images, progress)
+                if precision is Precision.INT8
+                else _tflite_file(worker, rewritten, source, spec, precision)
+            )
         progress("convert", len(contents), len(workers))
     return rewritten, contents
 
@@ -208,6 +248,8 @@ def _verified(
     from converters.parity.verify import verify
 
     precisions = {path: precision.value for path, precision in files.items()}
+    if not files:
+        return []
     if source.must_be_clean:
         check_clean(precisions)
     return verify(
@@ -302,6 +344,19 @@ def _rewritten(
 
 def _accept(_: bytes) -> None:
     """The check of a file whose operators the GPU may refuse."""
+
+
+def _integer_file(
+    worker: "Onnx2tf",
+    source: Source,
+    spec: ConversionSpec,
+    images: Path | None,
+    progress: ProgressCallback,
+) -> bytes:
+    """One integer file of the final size; what the GPU accepts of it is not asked."""
+    from converters.int8.conversion import integer_file
+
+    return integer_file(worker, source, spec, images, progress, _accept)
 
 
 def _tflite_file(

@@ -1,6 +1,7 @@
 """Options of a conversion: size and precision, and the files' standard names."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from edgesr.common.compat import StrEnum
 from edgesr.errors import SizeError
@@ -16,10 +17,18 @@ MAX_SIDE = 16384
 
 
 class Precision(StrEnum):
-    """Type in which the weights are stored; input and output are float32 in both."""
+    """Type in which the weights are stored; of int8 everything is computed in it, too."""
 
     FP16 = "fp16"
     FP32 = "fp32"
+    INT8 = "int8"
+
+
+#: dB of PSNR that an integer file may lose against the FP32 network.
+MAX_DROP_DB = 0.15
+
+#: Type of an integer file's input and output; uint8 holds grey levels.
+Io = Literal["float", "uint8"]
 
 
 @dataclass(frozen=True)
@@ -30,11 +39,15 @@ class ConversionSpec:
         height: Rows of the fixed input.
         width: Columns of the fixed input.
         precisions: One file is made for each.
+        io: Type of the integer file's input and output; the others have float32.
+        max_drop_db: dB of PSNR that the integer file may lose.
     """
 
     height: int = DEFAULT_HEIGHT
     width: int = DEFAULT_WIDTH
     precisions: tuple[Precision, ...] = (Precision.FP16,)
+    io: Io = "float"
+    max_drop_db: float = MAX_DROP_DB
 
     def __post_init__(self) -> None:
         """Refuse impossible sizes.

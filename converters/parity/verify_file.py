@@ -10,7 +10,7 @@ from converters.parity.verify import ParityReport, verify
 from converters.source import Source
 from converters.spec import Precision
 from edgesr.common.progress import ProgressCallback, silent
-from edgesr.errors import ModelFileError, ParityError
+from edgesr.errors import ModelFileError, OptionError, ParityError
 from edgesr.runtime.session import Backend
 from edgesr.tflite.facts import FACTS_ENTRY, Facts, parse_facts
 from edgesr.tflite.shape import ModelShape, sr_shape
@@ -50,8 +50,10 @@ def describe(path: Path) -> FileDescription:
             f"{len(model.outputs)} outputs, allowed one of each"
         )
     shape = sr_shape(path, list(model.inputs[0].shape), list(model.outputs[0].shape))
-    stores_half = any(t.dtype == "float16" and len(t.data) for t in model.tensors)
-    precision = Precision.FP16 if stores_half else Precision.FP32
+    stored = {t.dtype for t in model.tensors if t.constant}
+    precision = Precision.FP16 if "float16" in stored else Precision.FP32
+    if any(t.dtype == "int8" and t.quantized and not t.constant for t in model.tensors):
+        precision = Precision.INT8
     facts = (
         parse_facts(model.metadata[FACTS_ENTRY], path) if FACTS_ENTRY in model.metadata else None
     )
@@ -91,6 +93,8 @@ def verify_file(
             f"{described.path} upscales by {shape.scale}, {source.name} by {source.scale}: not the "
             "same network; give the one that the file was made from"
         )
+    if described.precision is Precision.INT8:
+        return _judged(described, source, backends, images, threads, progress)
     # Small inputs show cheaply how much contrast keeps the network in range.
     small_side = (_SMALL_SIDE, _SMALL_SIDE) if source.any_size else (shape.height, shape.width)
     small = calibration_inputs(*small_side, None, source.reference)
@@ -108,3 +112,35 @@ def verify_file(
         threads=threads,
         progress=progress,
     )[0]
+
+
+def _judged(
+    described: FileDescription,
+    source: Source,
+    backends: Sequence[Backend] | None,
+    images: Path | None,
+    threads: int | None,
+    progress: ProgressCallback,
+) -> ParityReport:
+    """Hold an integer file to its own gates.
+
+    Raises:
+        OptionError: A backend other than the CPU is asked for: integers have no other arithmetic.
+        ParityGateError: A gate failed.
+    """
+    from converters.int8.gates import judge
+    from converters.parity.verify import ParityGateError
+
+    if backends is not None and set(backends) != {Backend.CPU}:
+        raise OptionError(
+            f"{described.path} computes in integers: got another backend, allowed {Backend.CPU}; "
+            "leave --backend out"
+        )
+    shape = described.shape
+    report = judge(
+        described.path, source.reference, source.scale, (shape.height, shape.width),
+        images=images, threads=threads, progress=progress,
+    )  # fmt: skip
+    if report.failures:
+        raise ParityGateError([report], source.reference_runtime.split(",")[0])
+    return report

@@ -15,7 +15,7 @@ Source: Frantar et al., "GPTQ: Accurate Post-Training Quantization for Generativ
 Transformers", ICLR 2023, algorithm 1; there for integers, here for a floating-point grid.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -87,14 +87,34 @@ def round_to_fp16(weights: Float64Array, second_moments: Float64Array) -> Float6
     Returns:
         Numbers that FP16 holds; infinite where a weight is beyond its range.
     """
+
+    def nearest(column: Float64Array) -> Float64Array:
+        with np.errstate(over="ignore", invalid="ignore"):  # the caller looks for infinities
+            return column.astype(np.float16).astype(np.float64)
+
+    return round_compensated(weights, second_moments, nearest)
+
+
+def round_compensated(
+    weights: Float64Array,
+    second_moments: Float64Array,
+    nearest: Callable[[Float64Array], Float64Array],
+) -> Float64Array:
+    """Round the rows of a matrix to some grid, compensating for typical inputs.
+
+    Args:
+        weights: Outputs x inputs.
+        second_moments: As of `round_to_fp16`.
+        nearest: Rounds a column of the matrix to the grid.
+    """
     count = weights.shape[1]
     order = np.argsort(-np.abs(weights).max(axis=0), kind="stable")
     left = weights[:, order].copy()
     inverse_root = _inverse_root(second_moments[np.ix_(order, order)])
     rounded = np.empty_like(left)
     for index in range(count):
-        with np.errstate(over="ignore", invalid="ignore"):  # the caller looks for infinities
-            rounded[:, index] = left[:, index].astype(np.float16)
+        rounded[:, index] = nearest(left[:, index])
+        with np.errstate(over="ignore", invalid="ignore"):
             error = (left[:, index] - rounded[:, index]) / inverse_root[index, index]
             left[:, index + 1 :] -= np.outer(error, inverse_root[index, index + 1 :])
     result = np.empty_like(rounded)

@@ -42,8 +42,15 @@ class _Part:
         return self.start % SLICE == 0 and self.channels % SLICE == 0
 
 
-def split_free(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Make convolutions read whole tensors, and turn other Splits into Slices."""
+def split_free(model: onnx.ModelProto, *, sums: bool = True) -> onnx.ModelProto:
+    """Make convolutions read whole tensors, and turn other Splits into Slices.
+
+    Args:
+        model: The graph.
+        sums: Whether a convolution over a Concat of parts becomes a sum of convolutions. Integers
+            cannot afford it, as every term is rounded to 8 bits: there the convolution reads a
+            Concat of the whole tensors.
+    """
     graph = Graph(model)
     slices = _channel_slices(graph)
     for node in list(graph.nodes):
@@ -58,8 +65,10 @@ def split_free(model: onnx.ModelProto) -> onnx.ModelProto:
             parts = [slices.get(name, _whole(graph, name)) for name in concat.inputs]
             sliced = [slices[name] for name in concat.inputs if name in slices]
             cuts_through = any(not part.is_aligned for part in sliced)
-            if cuts_through or (conv.is_pointwise and not sliced):
+            if sums and (cuts_through or (conv.is_pointwise and not sliced)):
                 _sum_of_convs(graph, conv, parts)
+            elif cuts_through:
+                _whole_concat(graph, conv, concat, parts)
     _splits_to_slices(graph)
     return graph.to_model()
 
@@ -166,6 +175,18 @@ def _sum_of_convs(graph: Graph, conv: Conv, parts: list[_Part]) -> None:
         _insert_after(graph, tensor, new)
     graph.rename_uses(conv.node.output, total)
     graph.nodes.remove(conv.node)
+
+
+def _whole_concat(graph: Graph, conv: Conv, concat: Node, parts: list[_Part]) -> None:
+    """Let a convolution over a Concat of parts read a Concat of the whole tensors."""
+    kernels = _kernels_by_tensor(graph, conv.kernel, parts)
+    kernel = np.concatenate(list(kernels.values()), axis=1)
+    batch, _, *sides = graph.shape(concat.output)
+    joined = graph.fresh("joined", (batch, kernel.shape[1], *sides))
+    position = graph.nodes.index(conv.node)
+    graph.nodes.insert(position, Node("Concat", list(kernels), [joined], {"axis": 1}))
+    set_conv(graph, conv, kernel, conv.bias)
+    conv.node.inputs[0] = joined
 
 
 def _insert_after(graph: Graph, tensor: str, new: list[Node]) -> None:

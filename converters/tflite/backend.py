@@ -187,9 +187,7 @@ def embed(
         buffer.data = np.frombuffer(text.encode(), np.uint8)
         model.buffers.append(buffer)
         model.metadata.append(entry)
-    for buffer in model.buffers:
-        buffer.Pack = _aligned_pack(schema, buffer)
-    return _pack(model)
+    return pack(model)
 
 
 def _signature(schema: Any, graph: Any, input_name: str, output_name: str) -> Any:  # noqa: ANN401
@@ -228,9 +226,16 @@ def _aligned_pack(schema: Any, buffer: Any) -> Any:  # noqa: ANN401 - generated 
     return pack
 
 
-def _pack(model: Any) -> bytes:  # noqa: ANN401
+def pack(model: Any) -> bytes:  # noqa: ANN401 - generated code has no types
+    """The bytes of a `.tflite` from its object form, constants aligned as the schema says.
+
+    Args:
+        model: A `ModelT`.
+    """
     import flatbuffers
 
+    for buffer in model.buffers:
+        buffer.Pack = _aligned_pack(litert_schema(), buffer)
     builder = flatbuffers.Builder(1 << 20)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())

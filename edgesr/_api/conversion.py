@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from converters.manifest import Manifest
-from converters.spec import DEFAULT_HEIGHT, DEFAULT_WIDTH, ConversionSpec, Precision
+from converters.spec import (
+    DEFAULT_HEIGHT,
+    DEFAULT_WIDTH,
+    MAX_DROP_DB,
+    ConversionSpec,
+    Io,
+    Precision,
+)
 from edgesr._api.networks import Network, read_network, resolve
 from edgesr._api.options import check_choice
 from edgesr.common.files import check_not_input, is_folder_name, made_folder
@@ -43,6 +50,8 @@ def convert(
     *,
     size: tuple[int, int] | None = None,
     precision: str | Iterable[str] = "fp16",
+    io: Io = "float",
+    max_drop: float = MAX_DROP_DB,
     output: str | os.PathLike[str] | None = None,
     gate: str = "cpu",
     scale: int | None = None,
@@ -66,7 +75,10 @@ def convert(
             N x 3 x H x W to N x 3 x (scale H) x (scale W), RGB.
         size: Height, width of the file's fixed input; images of other sizes are upscaled by tiles.
             By default 720x480, or the one size that an ONNX file has.
-        precision: "fp16" or "fp32", in which the weights are stored, or both.
+        precision: "fp16" or "fp32", in which the weights are stored, or "int8", in which all is
+            computed; or several.
+        io: Of int8: type of the file's input and output, "float" or "uint8" (grey levels).
+        max_drop: Of int8: dB of PSNR that the file may lose against the network.
         output: A name ending in .tflite, or a folder for files of the standard name,
             `<name>_x<scale>_<H>x<W>_<precision>.tflite`; by default the current one. A folder
             that is not there yet is named with a slash at its end, and made.
@@ -141,7 +153,7 @@ def convert(
             f"allow_cpu_operators belongs to ONNX files and modules: {read.spec.name} has no "
             "operator that the GPU delegate refuses; leave it out"
         )
-    spec = ConversionSpec(*(size or _default_size(read)), precisions)
+    spec = ConversionSpec(*(size or _default_size(read)), precisions, io, max_drop)
     source = resolve(
         read, (spec.height, spec.width), scale=scale, value_range=value_range, name=name,
         allow_cpu_operators=allow_cpu_operators, progress=progress,
@@ -177,7 +189,7 @@ def check_output(
     if output is None or is_folder_name(output):
         return
     if len(precisions) > 1:
-        raise OutputError(f"got {output} for two files, allowed a folder: {output}{os.sep}")
+        raise OutputError(f"got {output} for several files, allowed a folder: {output}{os.sep}")
     path = Path(output)
     if path.suffix != _SUFFIX:
         raise OutputError(

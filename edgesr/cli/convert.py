@@ -20,6 +20,7 @@ from edgesr.errors import ConversionError, ParityError
 
 if TYPE_CHECKING:
     from converters.onnx_graph.third_party import OnnxFile
+    from converters.spec import Io, Precision
     from edgesr import ConvertedFile
     from edgesr.weights.sources import Weights
 
@@ -31,6 +32,7 @@ Examples:
   edgesr convert --checkpoint model_RTC.pth --fp16 --fp32 --output .
   edgesr convert --model rtc --weights published --gate gpu
   edgesr convert --model fmen-s --size 480x320 --json
+  edgesr convert --model rtc --int8 --io uint8 --images photos/
   edgesr convert --model imdn --scale 4
   edgesr convert --onnx theirs.onnx --value-range 255 --size 480x320
 """
@@ -57,6 +59,22 @@ Examples:
 )
 @click.option("--fp16", is_flag=True, help="Store the weights in FP16 (the default).")
 @click.option("--fp32", is_flag=True, help="Store the weights in FP32; together with --fp16, both.")
+@click.option(
+    "--int8",
+    is_flag=True,
+    help="Compute in 8-bit integers, for NPUs and CPUs; calibrated on --images.",
+)
+@click.option(
+    "--io",
+    type=click.Choice(["float", "uint8"]),
+    help="Of --int8: type of the input and output. Default: float, as of every other file.",
+)
+@click.option(
+    "--max-drop",
+    type=click.FloatRange(min=0),
+    metavar="DB",
+    help="Of --int8: PSNR that the file may lose against FP32. Default: 0.15 dB.",
+)
 @click.option(
     "--size",
     metavar="HxW",
@@ -99,6 +117,9 @@ def command(
     allow_cpu_operators: bool,
     fp16: bool,
     fp32: bool,
+    int8: bool,
+    io: "Io | None",
+    max_drop: float | None,
     size: str | None,
     output: str | None,
     gate: str,
@@ -114,7 +135,7 @@ def command(
     inputs. A file that does not match is not written. An ONNX file is compared with itself, as
     onnxruntime runs it.
     """
-    from converters.spec import Precision, parse_size
+    from converters.spec import MAX_DROP_DB, parse_size
     from edgesr._api.conversion import check_output
     from edgesr.cli.support.progress_bar import progress_bar
 
@@ -132,11 +153,13 @@ def command(
     check_choice(checkpoint, weights)
     file = _read(onnx) if onnx else None
     height_width = parse_size(size) if size else None
-    wanted = {Precision.FP16: fp16 or not fp32, Precision.FP32: fp32}
-    precisions = tuple(p for p, on in wanted.items() if on)
+    precisions = _precisions(fp16=fp16, fp32=fp32, int8=int8)
+    if not int8 and (io is not None or max_drop is not None):
+        raise click.UsageError("--io and --max-drop belong to --int8")
     if len(precisions) > 1 and output is not None and not is_folder_name(output):
+        options = " with ".join(f"--{p}" for p in precisions)
         raise click.UsageError(
-            f"--fp16 with --fp32 makes two files: got --output {output}, allowed a folder: "
+            f"{options} makes {len(precisions)} files: got --output {output}, allowed a folder: "
             f"{output}/"
         )
     check_output(output, precisions, [path for path in (checkpoint, onnx) if path is not None])
@@ -155,6 +178,8 @@ def command(
             network,
             size=height_width,
             precision=precisions,
+            io=io or "float",
+            max_drop=MAX_DROP_DB if max_drop is None else max_drop,
             output=output,
             gate=gate,
             value_range=value_range,
@@ -165,6 +190,16 @@ def command(
             progress=progress,
         )
     _print(files, gate, as_json=as_json)
+
+
+def _precisions(*, fp16: bool, fp32: bool, int8: bool) -> "tuple[Precision, ...]":
+    """The precisions asked for; FP16 where none is."""
+    from converters.spec import Precision
+
+    wanted = {
+        Precision.FP16: fp16 or not (fp32 or int8), Precision.FP32: fp32, Precision.INT8: int8
+    }  # fmt: skip
+    return tuple(precision for precision, on in wanted.items() if on)
 
 
 def _read(path: Path) -> "OnnxFile":

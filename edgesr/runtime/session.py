@@ -26,7 +26,7 @@ from edgesr.runtime.trial import try_elsewhere
 from edgesr.tflite.facts import Facts, facts_in
 from edgesr.tflite.resize import check_memory, resize
 from edgesr.tflite.schema import read_model_bytes
-from edgesr.tflite.shape import ModelShape, declared_shape
+from edgesr.tflite.shape import ModelShape, declared_shape, holds_grey_levels
 from edgesr.tflite.validation import check_structure
 
 Float32Array = NDArray[np.float32]
@@ -168,6 +168,11 @@ def load_content(content: bytes, path: Path, backend: Backend, threads: int) -> 
     Raises:
         EdgeSRError: As `open_model`.
     """
+    if backend is not Backend.CPU and holds_grey_levels(content):
+        raise ModelFileError(
+            f"{path} has uint8 at its input and output: got the backend {backend}, allowed "
+            f"{Backend.CPU}; convert with --io float for others"
+        )
     # The accelerator would run some damaged files to noise. What the CPU lacks is the accelerator's
     # to refuse.
     if not backend.is_gpu:
@@ -215,14 +220,20 @@ class _InterpreterRunner:
         self._input = self._interpreter.tensor(source["index"])
         self._output = self._interpreter.tensor(result["index"])
         self._result = np.empty(result["shape"], np.float32)
+        self._levels = source["dtype"] == np.uint8
 
     def run(self, lr_nhwc: Float32Array) -> Float32Array:
         # The interpreter refuses to run while a view of its memory is alive, and a caller may well
         # keep the last result: hence a copy, into memory that is allocated once.
-        np.copyto(self._input(), lr_nhwc)
+        if self._levels:
+            np.copyto(self._input(), np.rint(lr_nhwc * 255).clip(0, 255), casting="unsafe")
+        else:
+            np.copyto(self._input(), lr_nhwc)
         with _native_errors(self._path, "run"):
             self._interpreter.invoke()
         np.copyto(self._result, self._output())
+        if self._levels:
+            self._result /= 255
         return self._result
 
     def close(self) -> None:

@@ -53,7 +53,7 @@ class Facts(Record):
         width: Columns of the input.
         layout: Order of the dimensions of input and output.
         color: Order of the channels.
-        dtype: Type of input and output.
+        dtype: Type of input and output; uint8 holds grey levels, 255 for 1.
         value_range: Smallest and largest value of input and output; the output is not clipped.
         precision: Type of the stored weights.
         receptive_radius: Pixels by which tiles must overlap on each inner side; None where it is
@@ -80,9 +80,9 @@ class Facts(Record):
     width: int = Field(ge=1)
     layout: Literal["NHWC"] = "NHWC"
     color: Literal["RGB"] = "RGB"
-    dtype: Literal["float32"] = "float32"
+    dtype: Literal["float32", "uint8"] = "float32"
     value_range: tuple[float, float] = (0.0, 1.0)
-    precision: Literal["fp16", "fp32"]
+    precision: Literal["fp16", "fp32", "int8"]
     receptive_radius: int | None = Field(ge=0)
     size_multiple: int = Field(default=1, ge=1)
     whole_image: bool = Field(

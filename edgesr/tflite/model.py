@@ -168,8 +168,20 @@ def read_model(path: Path) -> ModelView:
     Raises:
         ModelFileError: The file is missing, no `.tflite`, truncated or damaged.
     """
-    content = read_model_bytes(path)
-    model = parse_model(content, str(path))
+    return view(read_model_bytes(path), str(path))
+
+
+def view(content: bytes, name: str = "the file") -> ModelView:
+    """View the bytes of a `.tflite`.
+
+    Args:
+        content: The whole file.
+        name: What to call it in an error.
+
+    Raises:
+        ModelFileError: It is no `.tflite`, truncated or damaged.
+    """
+    model = parse_model(content, name)
     graph = model["subgraphs"][0]
     tensors = tuple(
         _tensor(i, tensor, buffer_bytes(content, model["buffers"][tensor["buffer"]]))

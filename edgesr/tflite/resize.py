@@ -33,7 +33,18 @@ Shape = tuple[int, ...]
 
 # Each value for itself.
 _ACTIVATIONS = ("ELU", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "RELU", "RELU6", "TANH")
-_POINTWISE = (*_ACTIVATIONS, "ABS", "CAST", "DEQUANTIZE", "EXP", "NEG", "RSQRT", "SQRT", "SQUARE")
+_POINTWISE = (
+    *_ACTIVATIONS,
+    "ABS",
+    "CAST",
+    "DEQUANTIZE",
+    "EXP",
+    "NEG",
+    "QUANTIZE",
+    "RSQRT",
+    "SQRT",
+    "SQUARE",
+)
 _BROADCASTING = ("ADD", "DIV", "MAXIMUM", "MINIMUM", "MUL", "POW", "PRELU", "SUB")
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgesr.errors import ModelFileError
-from edgesr.tflite.schema import TENSOR_TYPES, parse_model, read_model_bytes
+from edgesr.tflite.schema import TENSOR_TYPES, Table, parse_model, read_model_bytes
 
-_FLOAT32 = 0  # TensorType of the schema
+_FLOAT32, _UINT8 = 0, 3  # TensorType of the schema
+_SCALE_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def sr_shape(path: Path, input_shape: list[int], output_shape: list[int]) -> Mod
 
 
 def declared_shape(path: Path, content: bytes) -> ModelShape:
-    """The sizes of a super-resolution file: one float32 tensor in, one out.
+    """The sizes of a super-resolution file: one tensor in, one out, of float32 or grey levels.
 
     Raises:
         ModelFileError: It is damaged, or of another kind.
@@ -77,12 +78,33 @@ def declared_shape(path: Path, content: bytes) -> ModelShape:
             "outputs, allowed one of each"
         )
     for name, tensor in (("input", inputs[0]), ("output", outputs[0])):
-        if tensor["type"] != _FLOAT32:
+        if tensor["type"] != _FLOAT32 and not _holds_grey_levels(tensor):
             raise ModelFileError(
-                f"{path}: {name} of type {TENSOR_TYPES[tensor['type']][0]}, allowed float32"
+                f"{path}: {name} of type {TENSOR_TYPES[tensor['type']][0]}, allowed float32, and "
+                "uint8 in steps of 1/255"
             )
+    if inputs[0]["type"] != outputs[0]["type"]:
+        raise ModelFileError(f"{path}: input and output are of two types, allowed one")
     check_closed(path, inputs[0]["shape_signature"].tolist())
     return sr_shape(path, inputs[0]["shape"].tolist(), outputs[0]["shape"].tolist())
+
+
+def holds_grey_levels(content: bytes) -> bool:
+    """Whether a super-resolution file takes and gives uint8."""
+    graph = parse_model(content, "the file")["subgraphs"][0]
+    return graph["tensors"][graph["inputs"][0]]["type"] == _UINT8
+
+
+def _holds_grey_levels(tensor: Table) -> bool:
+    """Whether a tensor is uint8 with 0 for black and 255 for white."""
+    quantization = tensor["quantization"] or {}
+    scales, zeros = quantization.get("scale", ()), quantization.get("zero_point", ())
+    return (
+        tensor["type"] == _UINT8
+        and len(scales) == 1
+        and abs(float(scales[0]) * 255 - 1) < _SCALE_TOLERANCE
+        and not any(zeros)
+    )
 
 
 def check_closed(path: Path, signature: Sequence[int]) -> None:
