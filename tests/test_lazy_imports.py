@@ -18,6 +18,7 @@ _MADE_OF_TORCH = (
     "edgesr/networks/architectures/",
     "edgesr/networks/reparam.py",
     "edgesr/training/",
+    "converters/int8/",
 )
 #: Work on ONNX graphs; the commands import them inside the function that needs them.
 _MADE_OF_ONNX = (

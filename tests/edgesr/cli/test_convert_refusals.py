@@ -37,7 +37,7 @@ def _saved(value: object) -> bytes:
         ([], "--model NAME"),
         (["--fp16", "--fp32", "--model", "rtc", "-o", "a.tflite"], "allowed a folder: a.tflite/"),
         (["--model", "rtc", "--threads", "0"], "--threads"),
-        (["--model", "rtc", "--int8"], "--int8"),
+        (["--model", "rtc", "--int4"], "--int8"),
         (["--checkpoint", "a.pth", "--weights", "bundled"], "leave out --weights"),
         (["--model", "rtc", "--weights", "mine"], "'bundled', 'published'"),
     ],
