@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -64,7 +65,7 @@ def test_quick_reports_this_machine(shared: Path) -> None:
     assert ran.status == 0
     assert found["main_job_can_run"] is True
     assert [c["name"] for c in found["checks"] if c["needed"] and c["state"] != "ok"] == []
-    assert check(found, "Python")["found"].startswith("3.11.")
+    assert check(found, "Python")["found"].startswith(platform.python_version())
     assert sys.executable in check(found, "Python")["found"]
     assert check(found, "imdn-rtc x2")["found"].startswith("bundled: ")
     assert check(found, "a run on the CPU")["state"] == "ok"
