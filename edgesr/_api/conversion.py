@@ -143,6 +143,8 @@ def convert(
     of_onnx = isinstance(network, str | os.PathLike) and Path(network).suffix.lower() == ".onnx"
     libraries = ("onnx", "onnxruntime", "onnx2tf", "tensorflow")
     require("converting", libraries, "onnx" if of_onnx else "convert")
+    if Precision.INT8 in precisions:
+        require("converting to integers", ("torch",), "convert")
     from converters import pipeline
     from converters.parity.test_inputs import shared_photos
     from edgesr.weights.checkpoints import LoadedCheckpoint

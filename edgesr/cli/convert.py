@@ -32,7 +32,7 @@ Examples:
   edgesr convert --checkpoint model_RTC.pth --fp16 --fp32 --output .
   edgesr convert --model rtc --weights published --gate gpu
   edgesr convert --model fmen-s --size 480x320 --json
-  edgesr convert --model rtc --int8 --io uint8 --images photos/
+  edgesr convert --checkpoint mine.pth --int8 --io uint8 --images photos/
   edgesr convert --model imdn --scale 4
   edgesr convert --onnx theirs.onnx --value-range 255 --size 480x320
 """
@@ -62,7 +62,8 @@ Examples:
 @click.option(
     "--int8",
     is_flag=True,
-    help="Compute in 8-bit integers, for NPUs and CPUs; calibrated on --images.",
+    help="Compute in 8-bit integers, for NPUs and CPUs; calibrated on --images. The bundled "
+    "networks do not pass its gates yet.",
 )
 @click.option(
     "--io",
