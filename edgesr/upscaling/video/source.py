@@ -183,6 +183,9 @@ def _facts(path: Path, container: Any, stream: Any, first: Any) -> VideoFacts:  
     )
 
 
+_HDR = ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL")
+
+
 def _notes(first: Any) -> Iterator[str]:  # noqa: ANN401
     if first.interlaced_frame:
         yield "the video is interlaced, and was upscaled as if it were not: deinterlace it first"
@@ -191,6 +194,8 @@ def _notes(first: Any) -> Iterator[str]:  # noqa: ANN401
     matrix = _display_matrix(first)
     if matrix is not None and _turned(matrix) is None:
         yield "it is to be shown turned by an angle that is no multiple of 90 degrees: not kept"
+    if any(first.side_data.get(kind) is not None for kind in _HDR):
+        yield "what it says of the display that it was made on (HDR metadata) is not kept"
 
 
 def coding_of(path: Path, frame: Any) -> Coding:  # noqa: ANN401

@@ -267,3 +267,18 @@ def test_a_mp4_can_be_played_while_it_is_loaded(tmp_path: Path, upscale: Upscale
         names.append(name)
         at += length
     assert names.index(b"moov") < names.index(b"mdat")
+
+
+def test_hdr_metadata_that_is_not_kept_is_told(tmp_path: Path, upscale: Upscale) -> None:
+    source = tmp_path / "in.mp4"
+    display = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
+    options = {"x265-params": f"log-level=none:master-display={display}:max-cll=1000,400"}
+    with av.open(str(source), "w") as out:
+        stream: Any = out.add_stream("libx265", rate=10, options=options)
+        stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p10le"
+        frame = av.VideoFrame.from_ndarray(picture(0), "rgb24").reformat(format="yuv420p10le")
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode())
+    ran = upscale(source, "-o", tmp_path / "out.mp4")
+    assert ran.status == 0, ran.err
+    assert "HDR metadata) is not kept" in ran.out + ran.err
