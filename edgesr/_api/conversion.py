@@ -191,7 +191,8 @@ def check_output(
     if output is None or is_folder_name(output):
         return
     if len(precisions) > 1:
-        raise OutputError(f"got {output} for several files, allowed a folder: {output}{os.sep}")
+        count = {2: "two", 3: "three"}[len(precisions)]
+        raise OutputError(f"got {output} for {count} files, allowed a folder: {output}{os.sep}")
     path = Path(output)
     if path.suffix != _SUFFIX:
         raise OutputError(

@@ -133,7 +133,7 @@ def test_a_checkpoint_is_converted_by_path_and_once_loaded(checkpoint: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        ({"precision": "int8"}, errors.OptionError, "got precision 'int8', allowed fp16, fp32"),
+        ({"precision": "int4"}, errors.OptionError, "got precision 'int4', allowed fp16, fp32"),
         ({"precision": ()}, errors.OptionError, "allowed fp16, fp32"),
         ({"gate": "tpu"}, errors.OptionError, "got gate 'tpu', allowed cpu, gpu"),
         ({"weights": "mine"}, errors.OptionError, "allowed bundled, published"),
