@@ -22,6 +22,7 @@ from edgesr.upscaling.video.colours import (
     to_rgb,
     usual_matrix,
 )
+from edgesr.upscaling.video.truncation import check_whole
 
 # Numbers of ITU-T H.273, and of FFmpeg's ranges.
 _RGB, _UNSPECIFIED, _FULL = 0, 2, 2
@@ -279,34 +280,6 @@ def _decoded(path: Path, container: Any, stream: Any) -> Iterator[Any]:  # noqa:
         raise VideoError(
             f"{path} is damaged or truncated after frame {count}: {reason(error)}"
         ) from error
-
-
-def check_whole(path: Path) -> None:
-    """Refuse an MP4 or MOV whose end is missing, which FFmpeg reads as a shorter video.
-
-    Raises:
-        VideoError: A box reaches past the end of the file.
-    """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        at, first, latest = 0, True, b""
-        while at + 8 <= size:
-            file.seek(at)
-            head = file.read(16)
-            length, name = struct.unpack(">I4s", head[:8])
-            if first and name != b"ftyp":
-                return
-            first = False
-            if length == 1 and len(head) == 16:
-                (length,) = struct.unpack(">Q", head[8:])
-            elif length == 0:  # up to the end
-                return
-            if length < 8:
-                return
-            at += length
-            latest = name
-    if at > size and latest in (b"moov", b"mdat", b"moof"):
-        raise VideoError(f"{path} is truncated: got {size} bytes, and its header tells of {at}")
 
 
 def _time(frame: Any, before: int | None, facts: VideoFacts) -> int:  # noqa: ANN401

@@ -43,11 +43,33 @@ def test_sound_alone(tmp_path: Path, upscale: Upscale) -> None:
 
 
 @pytest.mark.parametrize("size", [0.3, 0.9])
-@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
-def test_the_end_is_missing(tmp_path: Path, upscale: Upscale, suffix: str, size: float) -> None:
-    content = make_video(tmp_path / f"a{suffix}", sound="aac").read_bytes()
-    (tmp_path / f"a{suffix}").write_bytes(content[: int(size * len(content))])
-    _refused(upscale, tmp_path / f"a{suffix}", f"a{suffix} is truncated: got", "tells of")
+@pytest.mark.parametrize(
+    ("suffix", "codec"),
+    [
+        (".mp4", "libx264"),
+        (".mov", "libx264"),
+        (".avi", "mpeg4"),
+        (".mkv", "libx264"),
+        (".webm", "libvpx-vp9"),
+    ],
+)
+def test_the_end_is_missing(
+    tmp_path: Path, upscale: Upscale, suffix: str, codec: str, size: float
+) -> None:
+    sound = "libopus" if suffix == ".webm" else "aac"
+    path = make_video(tmp_path / f"a{suffix}", codec=codec, sound=sound)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(size * len(content))])
+    _refused(upscale, path, f"a{suffix} is truncated: got", "tells of")
+
+
+def test_a_recording_that_tells_no_size(tmp_path: Path, upscale: Upscale) -> None:
+    """What was broken off, or streamed, has an open end: what is there is upscaled."""
+    path = make_video(tmp_path / "a.mkv")
+    content = path.read_bytes()
+    segment = content.index(b"\x18\x53\x80\x67") + 4
+    path.write_bytes(content[:segment] + b"\x01" + b"\xff" * 7 + content[segment + 8 :])
+    assert upscale(path).status == 0
 
 
 def test_the_end_is_missing_behind_the_description(tmp_path: Path, upscale: Upscale) -> None:
